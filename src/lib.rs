@@ -1,0 +1,3 @@
+//! zkd: a coordination server that speaks Apache ZooKeeper's protocols and reads and writes its files.
+//!
+//! The modules are floors; imports point down only (`tests/tidy.rs` checks it). ARCHITECTURE.md has the map.
