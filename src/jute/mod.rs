@@ -7,7 +7,7 @@ mod read;
 mod write;
 
 pub(crate) use read::fail;
-pub use read::{JuteError, Parsed, boolean, buffer, byte, int, long, skip, text, ustring, vector};
+pub use read::{JuteError, Parsed, boolean, buffer, byte, int, long, text, ustring, vector};
 pub use write::JuteWrite;
 
 #[cfg(test)]

@@ -149,17 +149,6 @@ pub fn vector<'a, T>(item: impl Fn(&'a [u8]) -> Parsed<'a, T>) -> impl Fn(&'a [u
     }
 }
 
-/// The bytes that `parser` consumes, undecoded but known to be well formed.
-///
-/// # Errors
-/// Those of `parser`.
-pub fn skip<'a, T>(parser: impl Fn(&'a [u8]) -> Parsed<'a, T>) -> impl Fn(&'a [u8]) -> Parsed<'a, &'a [u8]> {
-    move |input| {
-        let (rest, _) = parser(input)?;
-        Ok((rest, &input[..input.len() - rest.len()]))
-    }
-}
-
 fn decode_utf8(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),

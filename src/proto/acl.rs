@@ -5,7 +5,7 @@ use std::ops::BitOr;
 
 use bytes::BufMut;
 
-use crate::jute::{JuteWrite, Parsed, int, skip, text, ustring, vector};
+use crate::jute::{JuteWrite, Parsed, int, text, ustring, vector};
 
 /// Permission bits (AC-01). Unknown bits are kept as they came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -86,8 +86,11 @@ impl<'a> AclBytes<'a> {
     /// # Errors
     /// Those of its entries.
     pub fn decode(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (rest, bytes) = skip(vector(Acl::decode))(input)?;
-        Ok((rest, Self(bytes)))
+        let (mut rest, count) = int(input)?;
+        for _ in 0..count.max(0) {
+            rest = Acl::decode(rest)?.0;
+        }
+        Ok((rest, Self(&input[..input.len() - rest.len()])))
     }
 
     /// The encoded list, its count first.
@@ -116,12 +119,15 @@ impl<'a> AclBytes<'a> {
         out
     }
 
-    /// A well-formed list from bytes that were checked before: those of a stored ACL.
-    ///
-    /// # Errors
-    /// When they are not well formed after all.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, crate::jute::JuteError> {
-        Ok(Self::decode(bytes)?.1)
+    /// A list from bytes that [`AclBytes::decode`] has seen before: those of a stored ACL.
+    pub(crate) const fn from_checked(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Whether the list is null.
+    #[must_use]
+    pub fn is_null(self) -> bool {
+        self.0 == (-1i32).to_be_bytes()
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn decode_multi(input: &[u8]) -> Parsed<'_, Vec<MultiOp<'_>>> {
     decode_list(input, |op, input| match op {
         OpCode::CREATE | OpCode::CREATE2 | OpCode::CREATE_CONTAINER | OpCode::CREATE_TTL => {
             let (input, create) = Create::decode(op, input)?;
-            if create.mode().is_none() || create.acl.as_bytes() == NULL_VECTOR {
+            if create.mode().is_none() || create.acl.is_null() {
                 return fail(JuteError::Value(create.flags));
             }
             Ok((input, MultiOp::Create(create)))
@@ -106,5 +106,3 @@ fn decode_list<'a, Op>(mut input: &'a [u8], item: impl Fn(OpCode, &'a [u8]) -> P
         input = rest;
     }
 }
-
-const NULL_VECTOR: [u8; 4] = (-1i32).to_be_bytes();

@@ -1,5 +1,230 @@
 //! The tree of znodes: a passive value with one writer, that applies txns and answers reads.
+//!
+//! It never refuses: whether a request may be done was decided before it became a txn (`pipeline`). Applying is
+//! idempotent in the way that replaying a log over a fuzzy snapshot needs (storage.md 5).
 
+mod acls;
+mod apply;
+mod digest;
+mod load;
+mod nodes;
+mod owner;
+mod quota;
+mod read;
 mod stat;
+mod walk;
 
+use std::collections::{HashMap, HashSet};
+
+pub use acls::AclId;
+pub use apply::{Change, Witness};
+pub use load::{SnapshotNodeError, TreeLoader};
+pub use owner::{Owner, TTL_MAX_MS};
+pub use quota::{LIMITS, Limits, STATS, Usage};
+pub use read::ZnodeRef;
 pub use stat::StoredStat;
+
+pub(crate) use digest::{Contents, covers as digest_covers};
+pub(crate) use quota::Quotas;
+
+use crate::ids::SessionId;
+use crate::path::{CONFIG, QUOTA_ROOT};
+use crate::proto::READ_ACL;
+use acls::AclTable;
+use nodes::{Nodes, ROOT, Znode, ZnodeId};
+use walk::Walk;
+
+/// What a tree must know of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct TreeOptions {
+    /// Seeds the hash tables; clients choose names, so they should not know it.
+    pub hash_seed: u64,
+    /// `zookeeper.extendedTypesEnabled`: TTL znodes (NO-12).
+    pub extended_types: bool,
+    /// `zookeeper.digest.enabled`: keep the tree digest (ST-16).
+    pub digest: bool,
+}
+
+impl Default for TreeOptions {
+    fn default() -> Self {
+        Self { hash_seed: 0, extended_types: false, digest: true }
+    }
+}
+
+/// All znodes with their ACLs, and the indexes over them.
+#[derive(Debug)]
+pub struct Tree {
+    options: TreeOptions,
+    nodes: Nodes,
+    acls: AclTable,
+    /// Owners of the few znodes that have one.
+    owners: HashMap<ZnodeId, i64>,
+    ephemerals: HashMap<SessionId, HashSet<ZnodeId>>,
+    containers: HashSet<ZnodeId>,
+    ttls: HashSet<ZnodeId>,
+    quotas: Quotas,
+    digest: u64,
+    /// Lengths of all paths and data, the root counted twice as the reference does.
+    bytes: u64,
+    walk: Option<Walk>,
+}
+
+impl Tree {
+    /// The tree of a new database: four znodes (semantics.md 1.1).
+    #[must_use]
+    pub fn new(options: TreeOptions) -> Self {
+        let mut tree = Self::bare(options);
+        for path in ["/zookeeper", QUOTA_ROOT, CONFIG] {
+            let acl = if path == CONFIG { tree.acls.add(READ_ACL) } else { AclId::OPEN };
+            tree.attach(path, Some(b""), &StoredStat::default(), acl);
+        }
+        // The reference makes this znode's ACL by an ordinary setACL from version -1.
+        if let Some(id) = tree.nodes.find(CONFIG) {
+            tree.nodes.get_mut(id).aversion = -1;
+        }
+        tree
+    }
+
+    /// A root alone: what a snapshot is loaded into.
+    fn bare(options: TreeOptions) -> Self {
+        let root = Znode::new("", Some(b""), &StoredStat::default(), AclId::OPEN);
+        let mut tree = Self {
+            options,
+            nodes: Nodes::new(options.hash_seed, root),
+            acls: AclTable::new(options.hash_seed),
+            owners: HashMap::new(),
+            ephemerals: HashMap::new(),
+            containers: HashSet::new(),
+            ttls: HashSet::new(),
+            quotas: Quotas::default(),
+            digest: 0,
+            bytes: 1,
+            walk: None,
+        };
+        tree.add_digest("", ROOT);
+        tree
+    }
+
+    /// The digest of the whole tree (storage.md 4).
+    #[must_use]
+    pub const fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The options it was made with.
+    #[must_use]
+    pub const fn options(&self) -> TreeOptions {
+        self.options
+    }
+
+    /// Puts a znode below an existing parent, with its entries in every index. `None`: the parent is missing.
+    fn attach(&mut self, path: &str, data: Option<&[u8]>, stat: &StoredStat, acl: AclId) -> Option<ZnodeId> {
+        let (parent, name) = crate::path::split(path)?;
+        let parent = self.nodes.find(parent)?;
+        let id = self.nodes.insert(parent, Znode::new(name, data, stat, acl));
+        if stat.owner != 0 {
+            self.own(id, stat.owner);
+        }
+        self.bytes += (path.len() + data.map_or(0, <[u8]>::len)) as u64;
+        self.add_digest(path, id);
+        Some(id)
+    }
+
+    /// Takes a znode and all below it out of the tree and of every index.
+    fn detach(&mut self, path: &str, id: ZnodeId) {
+        let below: Vec<_> = self.nodes.subtree(id).skip(1).collect();
+        for &child in below.iter().rev() {
+            let path = self.nodes.path(child);
+            self.detach_one(&path, child);
+        }
+        self.detach_one(path, id);
+    }
+
+    fn detach_one(&mut self, path: &str, id: ZnodeId) {
+        self.preserve(id);
+        self.remove_digest(path, id);
+        self.disown(id);
+        let znode = self.nodes.remove(id);
+        self.acls.release(znode.acl);
+        self.bytes -= (path.len() + znode.data_length()) as u64;
+    }
+
+    fn own(&mut self, id: ZnodeId, owner: i64) {
+        self.owners.insert(id, owner);
+        self.nodes.get_mut(id).set_owned();
+        match Owner::from_stored(owner, self.options.extended_types) {
+            Owner::Nobody => {}
+            Owner::Session(session) => {
+                self.ephemerals.entry(session).or_default().insert(id);
+            }
+            Owner::Container => {
+                self.containers.insert(id);
+            }
+            Owner::Ttl(_) => {
+                self.ttls.insert(id);
+            }
+        }
+    }
+
+    fn disown(&mut self, id: ZnodeId) {
+        let Some(owner) = self.owners.remove(&id) else { return };
+        match Owner::from_stored(owner, self.options.extended_types) {
+            Owner::Nobody => {}
+            Owner::Session(session) => {
+                if let Some(znodes) = self.ephemerals.get_mut(&session) {
+                    znodes.remove(&id);
+                    if znodes.is_empty() {
+                        self.ephemerals.remove(&session);
+                    }
+                }
+            }
+            Owner::Container => {
+                self.containers.remove(&id);
+            }
+            Owner::Ttl(_) => {
+                self.ttls.remove(&id);
+            }
+        }
+    }
+
+    fn stored_stat(&self, id: ZnodeId) -> StoredStat {
+        let znode = self.nodes.get(id);
+        StoredStat {
+            czxid: znode.czxid,
+            mzxid: znode.mzxid,
+            ctime: znode.ctime,
+            mtime: znode.mtime,
+            version: znode.version,
+            cversion: znode.cversion,
+            aversion: znode.aversion,
+            owner: if znode.is_owned() { self.owners.get(&id).copied().unwrap_or(0) } else { 0 },
+            pzxid: znode.pzxid,
+        }
+    }
+
+    /// Changes a znode in place: the old image goes to a running snapshot, the digest follows.
+    fn change(&mut self, path: &str, id: ZnodeId, change: impl FnOnce(&mut Znode)) {
+        self.preserve(id);
+        self.remove_digest(path, id);
+        change(self.nodes.get_mut(id));
+        self.add_digest(path, id);
+    }
+
+    fn add_digest(&mut self, path: &str, id: ZnodeId) {
+        self.digest = self.digest.wrapping_add(self.znode_digest(path, id));
+    }
+
+    fn remove_digest(&mut self, path: &str, id: ZnodeId) {
+        self.digest = self.digest.wrapping_sub(self.znode_digest(path, id));
+    }
+
+    fn znode_digest(&self, path: &str, id: ZnodeId) -> u64 {
+        if !self.options.digest || !digest::covers(path) {
+            return 0;
+        }
+        Contents::of(path, self.nodes.get(id).data()).digest(&self.stored_stat(id))
+    }
+}
+
+#[cfg(test)]
+mod tests;

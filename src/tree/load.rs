@@ -1,0 +1,110 @@
+//! Filling a tree from a snapshot.
+
+use std::collections::HashMap;
+
+use super::acls::AclId;
+use super::nodes::ROOT;
+use super::{StoredStat, Tree, TreeOptions};
+use crate::path::CONFIG;
+use crate::proto::{AclBytes, READ_ACL};
+
+/// Why a znode of a snapshot does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotNodeError {
+    /// Its parent was not seen before it.
+    #[error("znode {0:?} comes before its parent")]
+    Orphan(String),
+    /// It was there already.
+    #[error("znode {0:?} comes twice")]
+    Twice(String),
+}
+
+/// A tree in the making.
+#[derive(Debug)]
+pub struct TreeLoader {
+    tree: Tree,
+    acls: HashMap<i64, AclId>,
+    unknown_acls: usize,
+}
+
+/// Nobody but the super user: what a znode gets whose ACL the snapshot does not hold, until replay repairs it.
+const NOBODY: &[u8] = b"\0\0\0\x01\0\0\0\0\0\0\0\x05world\0\0\0\x06anyone";
+
+impl TreeLoader {
+    /// An empty tree.
+    #[must_use]
+    pub fn new(options: TreeOptions) -> Self {
+        Self { tree: Tree::bare(options), acls: HashMap::new(), unknown_acls: 0 }
+    }
+
+    /// One list of the ACL table.
+    pub fn acl(&mut self, key: i64, acl: AclBytes<'_>) {
+        let id = self.tree.acls.add(acl);
+        self.acls.insert(key, id);
+    }
+
+    /// One znode, its parent before it.
+    ///
+    /// # Errors
+    /// When it has no parent yet, or is there already.
+    pub fn node(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl_key: i64,
+        stat: &StoredStat,
+    ) -> Result<(), SnapshotNodeError> {
+        let acl = self.resolve(acl_key);
+        if path.is_empty() {
+            self.root(data, acl, stat);
+            return Ok(());
+        }
+        if self.tree.nodes.find(path).is_some() {
+            return Err(SnapshotNodeError::Twice(path.to_owned()));
+        }
+        match self.tree.attach(path, data, stat, acl) {
+            Some(_) => Ok(()),
+            None => Err(SnapshotNodeError::Orphan(path.to_owned())),
+        }
+    }
+
+    fn resolve(&mut self, key: i64) -> AclId {
+        match self.acls.get(&key) {
+            Some(&id) => {
+                self.tree.acls.share(id);
+                id
+            }
+            None if key == AclId::OPEN.file_key() => AclId::OPEN,
+            None => {
+                self.unknown_acls += 1;
+                self.tree.acls.add(AclBytes::from_checked(NOBODY))
+            }
+        }
+    }
+
+    fn root(&mut self, data: Option<&[u8]>, acl: AclId, stat: &StoredStat) {
+        let tree = &mut self.tree;
+        tree.change("", ROOT, |root| {
+            root.set_data(data);
+            root.acl = acl;
+            (root.czxid, root.mzxid, root.pzxid) = (stat.czxid, stat.mzxid, stat.pzxid);
+            (root.ctime, root.mtime) = (stat.ctime, stat.mtime);
+            (root.version, root.cversion, root.aversion) = (stat.version, stat.cversion, stat.aversion);
+        });
+        tree.bytes += 2 * data.map_or(0, <[u8]>::len) as u64;
+    }
+
+    /// The tree, and how many znodes had an ACL that the table does not hold.
+    #[must_use]
+    pub fn finish(mut self) -> (Tree, usize) {
+        for &id in self.acls.values() {
+            self.tree.acls.release(id);
+        }
+        if self.tree.nodes.find(CONFIG).is_none() {
+            let acl = self.tree.acls.add(READ_ACL);
+            self.tree.attach(CONFIG, Some(b""), &StoredStat { aversion: -1, ..StoredStat::default() }, acl);
+        }
+        self.tree.register_all_quotas();
+        (self.tree, self.unknown_acls)
+    }
+}
