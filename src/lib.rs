@@ -2,9 +2,12 @@
 //!
 //! The modules are floors; imports point down only (`tests/tidy.rs` checks it). ARCHITECTURE.md has the map.
 
+pub mod auth;
 pub mod ids;
 pub mod jute;
 pub mod path;
 pub mod proto;
+pub mod session;
 pub mod tree;
 pub mod txn;
+pub mod watch;

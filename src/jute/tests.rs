@@ -12,9 +12,9 @@ fn null_and_empty_are_different_and_both_round_trip() {
 #[test]
 fn a_length_past_the_end_is_an_error_not_an_allocation() {
     let frame = [0x7f, 0xff, 0xff, 0xff, 1, 2, 3];
-    assert_eq!(buffer(&frame), read::fail(JuteError::Length(i32::MAX)));
+    assert_eq!(buffer(&frame), fail(JuteError::Length(i32::MAX)));
     assert!(vector(long)(&frame).is_err());
-    assert_eq!(buffer(&[0xff, 0xff, 0xff, 0xfe]), read::fail(JuteError::Length(-2)));
+    assert_eq!(buffer(&[0xff, 0xff, 0xff, 0xfe]), fail(JuteError::Length(-2)));
 }
 
 #[test]

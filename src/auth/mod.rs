@@ -1,0 +1,244 @@
+//! Who a connection is, and what an ACL lets it do (semantics.md 3; client-protocol.md 9).
+
+mod digest;
+mod ip;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+pub use digest::DigestAlgorithm;
+
+use crate::proto::{Acl, AclBytes, Auth, ErrorCode, OPEN_ACL, Perms};
+
+/// One thing a connection has proven to be.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct Identity {
+    /// Who vouched: `ip`, `digest`, `super`.
+    pub scheme: Box<str>,
+    /// The scheme's name for it.
+    pub id: Box<str>,
+}
+
+impl Identity {
+    /// An identity.
+    #[must_use]
+    pub fn new(scheme: &str, id: &str) -> Self {
+        Self { scheme: scheme.into(), id: id.into() }
+    }
+
+    /// The address that every connection has from the start.
+    #[must_use]
+    pub fn ip(address: std::net::IpAddr) -> Self {
+        Self::new(IP, &address.to_string())
+    }
+
+    /// The user without secrets, as whoAmI shows it.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        if &*self.scheme == DIGEST { self.id.split(':').next().unwrap_or_default() } else { &self.id }
+    }
+}
+
+/// All that a connection has proven to be when a request came in.
+pub type Identities = Arc<[Identity]>;
+
+const WORLD: &str = "world";
+const AUTH: &str = "auth";
+const IP: &str = "ip";
+const DIGEST: &str = "digest";
+const SUPER: &str = "super";
+
+/// What checks must know of the configuration.
+#[derive(Clone, Debug)]
+pub struct AuthRules {
+    /// `zookeeper.skipACL=yes`: everybody may do everything.
+    pub skip_acl: bool,
+    /// `zookeeper.DigestAuthenticationProvider.enabled`.
+    pub digest_enabled: bool,
+    /// `zookeeper.DigestAuthenticationProvider.digestAlg`.
+    pub digest_algorithm: DigestAlgorithm,
+    /// `zookeeper.DigestAuthenticationProvider.superDigest`.
+    pub super_digest: Option<Box<str>>,
+    /// `zookeeper.enforce.auth.schemes` when `zookeeper.enforce.auth.enabled`; empty is no enforcement.
+    pub enforced_schemes: Vec<Box<str>>,
+}
+
+impl Default for AuthRules {
+    fn default() -> Self {
+        Self {
+            skip_acl: false,
+            digest_enabled: true,
+            digest_algorithm: DigestAlgorithm::Sha1,
+            super_digest: None,
+            enforced_schemes: Vec::new(),
+        }
+    }
+}
+
+impl AuthRules {
+    /// Whether `identities` have one of the bits in `perms` by this ACL. `world` is what it gives to everybody.
+    #[must_use]
+    pub fn allows(&self, acl: AclBytes<'_>, world: Perms, perms: Perms, identities: &[Identity]) -> bool {
+        if world.meets(perms) || self.skip_acl {
+            return true;
+        }
+        if identities.iter().any(|identity| &*identity.scheme == SUPER) {
+            return true;
+        }
+        let entries = acl.entries();
+        // An empty list cannot be made by a client; the reference lets everybody through.
+        entries.is_empty()
+            || entries.iter().any(|entry| {
+                entry.perms.meets(perms) && identities.iter().any(|identity| self.matches(entry, identity))
+            })
+    }
+
+    fn matches(&self, entry: &Acl<'_>, identity: &Identity) -> bool {
+        let (Some(scheme), Some(id)) = (entry.scheme.as_deref(), entry.id.as_deref()) else { return false };
+        if scheme != &*identity.scheme {
+            return false;
+        }
+        match scheme {
+            IP => ip::matches(id, &identity.id),
+            DIGEST => self.digest_enabled && id == &*identity.id,
+            _ => false,
+        }
+    }
+
+    /// What to store for an ACL that a client sent (AC-03): duplicates dropped, `auth` replaced by the connection's own
+    /// identities.
+    ///
+    /// # Errors
+    /// [`ErrorCode::INVALID_ACL`], and [`ErrorCode::MARSHALLING`] for a world entry with a null id.
+    pub fn fix_up<'a>(&self, acl: AclBytes<'a>, identities: &[Identity]) -> Result<Cow<'a, [u8]>, ErrorCode> {
+        if acl == OPEN_ACL {
+            return Ok(Cow::Borrowed(acl.as_bytes()));
+        }
+        let sent = acl.entries();
+        if sent.is_empty() {
+            return Err(ErrorCode::INVALID_ACL);
+        }
+        let mut fixed: Vec<Acl<'_>> = Vec::with_capacity(sent.len());
+        for (at, entry) in sent.iter().enumerate() {
+            if sent[..at].contains(entry) {
+                continue;
+            }
+            match (entry.scheme.as_deref(), entry.id.as_deref()) {
+                (Some(WORLD), None) => return Err(ErrorCode::MARSHALLING),
+                (Some(WORLD), Some("anyone")) => fixed.push(entry.clone()),
+                (Some(AUTH), _) => {
+                    let before = fixed.len();
+                    fixed.extend(identities.iter().filter(|i| self.authenticates(i)).map(|identity| Acl {
+                        perms: entry.perms,
+                        scheme: Some(Cow::Owned(identity.scheme.to_string())),
+                        id: Some(Cow::Owned(identity.id.to_string())),
+                    }));
+                    if fixed.len() == before {
+                        return Err(ErrorCode::INVALID_ACL);
+                    }
+                }
+                (Some(scheme), Some(id)) if self.is_valid(scheme, id) => fixed.push(entry.clone()),
+                _ => return Err(ErrorCode::INVALID_ACL),
+            }
+        }
+        Ok(Cow::Owned(AclBytes::encode_list(&fixed)))
+    }
+
+    /// Whether an identity counts for `auth` entries: not that of an address, nor the super user's.
+    fn authenticates(&self, identity: &Identity) -> bool {
+        self.digest_enabled && &*identity.scheme == DIGEST
+    }
+
+    fn is_valid(&self, scheme: &str, id: &str) -> bool {
+        match scheme {
+            IP => ip::is_valid(id),
+            DIGEST => self.digest_enabled && digest::is_valid(id),
+            _ => false,
+        }
+    }
+
+    /// The identities that an auth packet adds; `None` when it fails (CL-16).
+    #[must_use]
+    pub fn authenticate(&self, auth: &Auth<'_>, address: std::net::IpAddr) -> Option<Vec<Identity>> {
+        match auth.scheme.as_deref()? {
+            IP => Some(vec![Identity::ip(address)]),
+            DIGEST if self.digest_enabled => {
+                let id = self.digest_algorithm.identity(auth.auth?);
+                let is_super = self.super_digest.as_deref() == Some(&*id);
+                let mut identities = vec![Identity { scheme: DIGEST.into(), id: id.into() }];
+                if is_super {
+                    identities.push(Identity::new(SUPER, ""));
+                }
+                Some(identities)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a connection may send requests at all (AC-15).
+    #[must_use]
+    pub fn admits(&self, identities: &[Identity]) -> bool {
+        self.enforced_schemes.is_empty()
+            || identities.iter().any(|identity| self.enforced_schemes.contains(&identity.scheme))
+    }
+}
+
+/// Hides the secret part of digest ids from those who may not administrate (semantics.md 5, getACL).
+#[must_use]
+pub fn redact(acl: AclBytes<'_>) -> Vec<u8> {
+    let mut entries = acl.entries();
+    for entry in &mut entries {
+        if entry.scheme.as_deref() == Some(DIGEST)
+            && let Some(id) = &mut entry.id
+            && let Some(colon) = id.find(':')
+        {
+            *id = Cow::Owned(format!("{}x", &id[..=colon]));
+        }
+    }
+    AclBytes::encode_list(&entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry<'a>(perms: i32, scheme: &'a str, id: &'a str) -> Acl<'a> {
+        Acl { perms: Perms(perms), scheme: Some(scheme.into()), id: Some(id.into()) }
+    }
+
+    fn fix(entries: &[Acl<'_>], identities: &[Identity]) -> Result<Vec<u8>, ErrorCode> {
+        let bytes = AclBytes::encode_list(entries);
+        AuthRules::default().fix_up(AclBytes::decode(&bytes).unwrap().1, identities).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn auth_becomes_the_identities_that_count() {
+        let identities = [Identity::new("ip", "127.0.0.1"), Identity::new("digest", "a:h"), Identity::new("super", "")];
+        let fixed = fix(&[entry(31, "auth", "x"), entry(31, "auth", "x")], &identities);
+        assert_eq!(fixed, Ok(AclBytes::encode_list(&[entry(31, "digest", "a:h")])));
+        assert_eq!(fix(&[entry(31, "auth", "")], &identities[..1]), Err(ErrorCode::INVALID_ACL));
+    }
+
+    #[test]
+    fn what_no_scheme_vouches_for_is_invalid() {
+        for (scheme, id) in [("super", ""), ("sasl", "a"), ("world", "all"), ("digest", "a"), ("ip", "1.2.3")] {
+            assert_eq!(fix(&[entry(1, scheme, id)], &[]), Err(ErrorCode::INVALID_ACL), "{scheme}:{id}");
+        }
+        let null = Acl { perms: Perms(1), scheme: Some("world".into()), id: None };
+        assert_eq!(fix(&[null], &[]), Err(ErrorCode::MARSHALLING));
+        assert_eq!(fix(&[], &[]), Err(ErrorCode::INVALID_ACL));
+    }
+
+    #[test]
+    fn the_super_digest_gives_the_super_identity() {
+        let rules =
+            AuthRules { super_digest: Some("super:g9oN2HttPfn8MMWJZ2r45Np/LIA=".into()), ..AuthRules::default() };
+        let auth = Auth { scheme: Some("digest".into()), auth: Some(b"super:superpw") };
+        let identities = rules.authenticate(&auth, [127, 0, 0, 1].into()).unwrap();
+        assert_eq!(identities[1], Identity::new("super", ""));
+        let acl = AclBytes::encode_list(&[entry(0, "world", "anyone")]);
+        let acl = AclBytes::decode(&acl).unwrap().1;
+        assert!(rules.allows(acl, Perms(0), Perms::READ, &identities));
+        assert!(!rules.allows(acl, Perms(0), Perms::READ, &identities[..1]));
+    }
+}
