@@ -5,9 +5,14 @@
 pub mod auth;
 pub mod ids;
 pub mod jute;
+pub mod net;
+pub mod node;
 pub mod path;
+pub mod peer;
+pub mod pipeline;
 pub mod proto;
 pub mod session;
+pub mod storage;
 pub mod tree;
 pub mod txn;
 pub mod watch;

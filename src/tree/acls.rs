@@ -57,7 +57,7 @@ impl AclTable {
             self.lists[id as usize].references += 1;
             return AclId(id);
         }
-        let list = Stored { bytes: bytes.into(), references: 1, world: world(acl) };
+        let list = Stored { bytes: bytes.into(), references: 1, world: world_perms(acl) };
         let id = match self.free.pop() {
             Some(id) => {
                 self.lists[id as usize] = list;
@@ -112,7 +112,8 @@ impl AclTable {
     }
 }
 
-fn world(acl: AclBytes<'_>) -> Perms {
+/// What a list gives to everybody.
+pub(crate) fn world_perms(acl: AclBytes<'_>) -> Perms {
     acl.entries()
         .iter()
         .filter(|entry| entry.scheme.as_deref() == Some("world") && entry.id.as_deref() == Some("anyone"))

@@ -10,6 +10,9 @@ use crate::jute::JuteWrite;
 pub(crate) struct Contents(u32);
 
 impl Contents {
+    /// Of a tree that keeps no digest.
+    pub(crate) const NONE: Contents = Contents(0);
+
     /// `path` is empty for the root.
     pub(crate) fn of(path: &str, data: Option<&[u8]>) -> Self {
         let mut crc = crc32fast::Hasher::new();

@@ -24,6 +24,7 @@ pub use quota::{LIMITS, Limits, STATS, Usage};
 pub use read::ZnodeRef;
 pub use stat::StoredStat;
 
+pub(crate) use acls::world_perms;
 pub(crate) use digest::{Contents, covers as digest_covers};
 pub(crate) use quota::Quotas;
 

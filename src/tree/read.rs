@@ -86,6 +86,11 @@ impl Tree {
         Some(ZnodeRef { tree: self, id: self.nodes.find(path)? })
     }
 
+    /// A list of the ACL table, and what it gives to everybody.
+    pub(crate) fn acl(&self, id: AclId) -> (AclBytes<'_>, Perms) {
+        (self.acls.get(id), self.acls.world(id))
+    }
+
     /// How many znodes there are, the root among them.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,0 +1,279 @@
+//! One connection: a future that reads what the client sends, lets `pipeline` answer, and writes.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::connections::{UNSENT_BYTES_MAX, WAITING_BYTES_MAX, WAITING_MAX};
+use super::{ClientContext, WordAnswer};
+use crate::pipeline::{Lane, LanePhase, LaneState, Received, WriteRequest, disconnect, greet, receive};
+
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// A sent buffer up to this size stays with its connection, a larger one is given back.
+const KEPT_BYTES_MAX: usize = 1024;
+/// Turns of read, answer, write before other connections of the thread get theirs.
+const TURNS_MAX: usize = 16;
+
+thread_local! {
+    /// What a read goes into first: only what is left of it when all whole frames are done needs a buffer of its own.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+}
+
+pub(super) struct Connection {
+    context: Arc<ClientContext>,
+    lane: Arc<Lane>,
+    stream: TcpStream,
+    /// The beginning of a frame that has not come whole, or frames that have to wait.
+    input: BytesMut,
+    sending: Vec<u8>,
+    sent: usize,
+    /// Whether the first four bytes have come and were no four-letter word.
+    wordless: bool,
+}
+
+/// How reading went.
+enum Progress {
+    /// Something came.
+    Some,
+    /// The client is gone.
+    End,
+}
+
+impl Connection {
+    pub(super) fn new(context: Arc<ClientContext>, lane: Arc<Lane>, stream: TcpStream) -> Self {
+        Self { context, lane, stream, input: BytesMut::new(), sending: Vec::new(), sent: 0, wordless: false }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {
+        if self.flush(cx)?.is_ready() && self.is_closing() {
+            return Poll::Ready(Ok(Progress::End));
+        }
+        if self.is_congested() {
+            return Poll::Pending;
+        }
+        if !self.input.is_empty() && self.process_input() {
+            return Poll::Ready(Ok(Progress::Some));
+        }
+        self.read(cx)
+    }
+
+    /// Sends what there is, until nothing is left.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.sent == self.sending.len() && !self.next_buffer(cx) {
+                return Poll::Ready(Ok(()));
+            }
+            let left = &self.sending[self.sent..];
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, left))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.sent += sent,
+            }
+        }
+    }
+
+    /// Takes the next buffer from the lane; false when there is nothing to send.
+    fn next_buffer(&mut self, cx: &Context<'_>) -> bool {
+        let sent = std::mem::take(&mut self.sending);
+        self.sent = 0;
+        let mut state = self.lane.lock();
+        if sent.capacity() > 0 && sent.capacity() <= KEPT_BYTES_MAX {
+            state.recycle(sent);
+        }
+        state.set_waker(cx.waker());
+        self.sending = if state.has_out() { state.take_out() } else { Vec::new() };
+        !self.sending.is_empty()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.sending.is_empty() && {
+            let state = self.lane.lock();
+            state.phase() == LanePhase::Closing && !state.has_out()
+        }
+    }
+
+    /// Whether the client has to wait before it is read again: it, or all together, have asked for too much.
+    fn is_congested(&self) -> bool {
+        if self.sending.len() - self.sent > UNSENT_BYTES_MAX {
+            return true;
+        }
+        let state = self.lane.lock();
+        let waiting = state.waiting();
+        state.phase() == LanePhase::Connecting
+            || waiting >= WAITING_MAX
+            || state.waiting_bytes() >= WAITING_BYTES_MAX
+            || (waiting > 0 && self.context.statistics.outstanding.load(Relaxed) >= self.context.limits.outstanding_max)
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {
+        let received = if self.input.is_empty() {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
+                ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+                let frames = buffer.filled();
+                let done = self.process(frames);
+                if done < frames.len() {
+                    self.input = BytesMut::from(&frames[done..]);
+                }
+                Poll::Ready(io::Result::Ok(frames.len()))
+            })
+        } else {
+            let wanted = self.wanted();
+            self.input.reserve(wanted);
+            let received = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
+            self.process_input();
+            Poll::Ready(Ok(received))
+        };
+        match ready!(received)? {
+            0 => Poll::Ready(Ok(Progress::End)),
+            received => {
+                self.context.connections.bytes_received.fetch_add(received as u64, Relaxed);
+                Poll::Ready(Ok(Progress::Some))
+            }
+        }
+    }
+
+    /// How much more is needed for the frame that has begun.
+    fn wanted(&self) -> usize {
+        let length = frame_length(&self.input).and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        (4 + length.min(self.context.limits.frame_bytes_max)).saturating_sub(self.input.len()).max(64)
+    }
+
+    /// Processes what waits in the connection's own buffer; whether anything was done.
+    fn process_input(&mut self) -> bool {
+        let input = std::mem::take(&mut self.input);
+        let done = self.process(&input);
+        self.input = input;
+        self.input.advance(done);
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        done > 0
+    }
+
+    /// Takes whole frames off `input` while the client may go on; returns how many bytes that were.
+    fn process(&mut self, input: &[u8]) -> usize {
+        if !self.wordless
+            && let Some(done) = self.four_letter_word(input)
+        {
+            return done;
+        }
+        let mut writes = Vec::new();
+        let mut done = 0;
+        let mut packets = 0;
+        {
+            let database = self.context.database.read();
+            let mut state = self.lane.lock();
+            while let Some(frame) = self.next_frame(&mut state, &input[done..]) {
+                done += 4 + frame.len();
+                packets += 1;
+                if state.phase() == LanePhase::Greeting {
+                    self.greet(&database, &mut state, frame);
+                } else {
+                    let now_ms = self.context.clock.now().steady_ms;
+                    match receive(&database, &self.lane, &mut state, frame, now_ms) {
+                        Received::Done => {}
+                        Received::Write(request) => writes.push(request),
+                    }
+                }
+            }
+            if state.phase() == LanePhase::Closing {
+                // Nothing more is taken; do not keep what came behind.
+                done = input.len();
+            }
+        }
+        self.context.statistics.received(packets);
+        self.hand_over(writes);
+        done
+    }
+
+    fn hand_over(&self, writes: Vec<WriteRequest>) {
+        if !writes.is_empty() {
+            self.context.owner.write(writes);
+        }
+    }
+
+    /// The next whole frame, if the lane takes one now.
+    fn next_frame<'a>(&self, state: &mut LaneState, input: &'a [u8]) -> Option<&'a [u8]> {
+        let open = match state.phase() {
+            LanePhase::Greeting => true,
+            LanePhase::Open => state.waiting() < WAITING_MAX && state.unsent() < UNSENT_BYTES_MAX,
+            LanePhase::Connecting | LanePhase::Closing => false,
+        };
+        if !open {
+            return None;
+        }
+        let length = frame_length(input)?;
+        match usize::try_from(length) {
+            Ok(length) if length <= self.context.limits.frame_bytes_max => input.get(4..4 + length),
+            Ok(_) | Err(_) => {
+                tracing::debug!(client = %self.lane.address, length, "closing: unreasonable frame length");
+                state.cut();
+                None
+            }
+        }
+    }
+
+    fn greet(&self, database: &crate::pipeline::Database, state: &mut LaneState, frame: &[u8]) {
+        if !self.context.serving.load(Relaxed) {
+            state.cut();
+        } else if let Some(greeting) = greet(database, state, frame) {
+            self.context.owner.connect(Arc::clone(&self.lane), greeting);
+        }
+    }
+
+    /// Answers a four-letter word. `None`: the bytes are no word. Otherwise, how many of them are done with.
+    fn four_letter_word(&mut self, input: &[u8]) -> Option<usize> {
+        let Some((word, rest)) = input.split_first_chunk::<4>() else { return Some(0) };
+        match self.context.words.answer(*word, rest) {
+            WordAnswer::NotAWord => {
+                self.wordless = true;
+                None
+            }
+            WordAnswer::Incomplete => Some(0),
+            WordAnswer::Text(text) => {
+                self.lane.lock().say_and_close(&text);
+                Some(input.len())
+            }
+        }
+    }
+}
+
+fn frame_length(input: &[u8]) -> Option<i32> {
+    input.first_chunk().map(|length| i32::from_be_bytes(*length))
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS_MAX {
+            match self.turn(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Progress::Some)) => {}
+                Poll::Ready(Ok(Progress::End)) => return Poll::Ready(()),
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(client = %self.lane.address, %error, "connection lost");
+                    return Poll::Ready(());
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        disconnect(&self.context.database.read(), &self.lane);
+        self.context.connections.remove(&self.lane);
+        self.context.owner.disconnected(self.lane.id);
+    }
+}

@@ -1,0 +1,145 @@
+//! The connections there are, and how many there may be (TH-01, TH-02).
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+use crate::ids::ConnectionId;
+use crate::pipeline::{Lane, LanePhase, ServerStatistics};
+
+/// The bounds of what clients may ask of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// `jute.maxbuffer`: the longest frame, bytes.
+    pub frame_bytes_max: usize,
+    /// `maxClientCnxns`: connections from one address; 0 is no limit.
+    pub per_address_max: usize,
+    /// `maxCnxns`: connections in all; 0 is no limit.
+    pub total_max: usize,
+    /// `globalOutstandingLimit`: requests in process, above which a connection that has one is not read.
+    pub outstanding_max: i64,
+    /// `zookeeper.largeRequestThreshold`: a request of more bytes is large; `None` is off.
+    pub large_request_threshold: Option<usize>,
+    /// `zookeeper.largeRequestMaxBytes`: large requests in flight, bytes; beyond, the connection is closed.
+    pub large_request_bytes_max: usize,
+    /// `zookeeper.nio.sessionlessCnxnTimeout`, ms: how long a connection may stay without a session.
+    pub sessionless_ms: u64,
+    /// `zookeeper.clientTcpKeepAlive`.
+    pub keep_alive: bool,
+}
+
+/// Requests of one connection that wait for a write, above which it is not read.
+pub(super) const WAITING_MAX: usize = 1000;
+/// Their bytes, likewise.
+pub(super) const WAITING_BYTES_MAX: usize = 16 << 20;
+/// Bytes of answers not yet sent, above which a connection is not read.
+pub(super) const UNSENT_BYTES_MAX: usize = 1 << 20;
+
+/// All connections of a server.
+#[derive(Debug, Default)]
+pub struct Connections {
+    lanes: Mutex<Lanes>,
+    next: AtomicU64,
+    /// Connections that were refused for their number.
+    pub rejected: AtomicU64,
+    /// Connections closed because they asked for no session in time.
+    pub sessionless_expired: AtomicU64,
+    /// Requests refused for the bytes of large requests in flight.
+    pub large_requests_rejected: AtomicU64,
+    /// Bytes received.
+    pub bytes_received: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Lanes {
+    all: HashMap<ConnectionId, (Arc<Lane>, u64)>,
+    per_address: HashMap<IpAddr, usize>,
+}
+
+impl Connections {
+    /// Admits a new connection; `None`: there are too many.
+    pub fn admit(
+        &self,
+        limits: &ConnectionLimits,
+        address: SocketAddr,
+        now: crate::ids::Now,
+        statistics: &Arc<ServerStatistics>,
+    ) -> Option<Arc<Lane>> {
+        let mut lanes = self.lanes.lock();
+        let from_here = lanes.per_address.get(&address.ip()).copied().unwrap_or(0);
+        let over = |max: usize, count: usize| max > 0 && count >= max;
+        if over(limits.per_address_max, from_here) || over(limits.total_max, lanes.all.len()) {
+            self.rejected.fetch_add(1, Relaxed);
+            return None;
+        }
+        let id = ConnectionId(self.next.fetch_add(1, Relaxed));
+        let lane = Lane::new(id, address, now.wall_ms, Arc::clone(statistics));
+        lanes.all.insert(id, (Arc::clone(&lane), now.steady_ms));
+        *lanes.per_address.entry(address.ip()).or_default() += 1;
+        Some(lane)
+    }
+
+    /// Forgets a connection that is gone.
+    pub fn remove(&self, lane: &Lane) {
+        let mut lanes = self.lanes.lock();
+        if lanes.all.remove(&lane.id).is_none() {
+            return;
+        }
+        let ip = lane.address.ip();
+        if let Some(count) = lanes.per_address.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                lanes.per_address.remove(&ip);
+            }
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lanes.lock().all.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them, the oldest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Lane>> {
+        let mut all: Vec<_> = self.lanes.lock().all.values().map(|(lane, _)| Arc::clone(lane)).collect();
+        all.sort_unstable_by_key(|lane| lane.id);
+        all
+    }
+
+    /// Closes the connections that have asked for no session for too long (SE-09).
+    pub fn expire_sessionless(&self, limits: &ConnectionLimits, steady_ms: u64) {
+        let overdue: Vec<_> = {
+            let lanes = self.lanes.lock();
+            let old = lanes.all.values().filter(|(_, since)| steady_ms.saturating_sub(*since) > limits.sessionless_ms);
+            old.map(|(lane, _)| Arc::clone(lane)).collect()
+        };
+        for lane in overdue {
+            let mut state = lane.lock();
+            if state.phase() == LanePhase::Greeting {
+                self.sessionless_expired.fetch_add(1, Relaxed);
+                let waker = state.cut();
+                drop(state);
+                waker.into_iter().for_each(std::task::Waker::wake);
+            }
+        }
+    }
+
+    /// Closes all: the server stops or loses its role.
+    pub fn close_all(&self) {
+        for lane in self.all() {
+            let waker = lane.lock().close();
+            waker.into_iter().for_each(std::task::Waker::wake);
+        }
+    }
+}

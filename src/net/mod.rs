@@ -1,0 +1,71 @@
+//! The client port: accepting, reading and writing sockets. Nothing is decided here; frames go to `pipeline`.
+//!
+//! A few threads with one tokio runtime each carry the connections, so that a request is read, answered and written on
+//! one thread. A connection is one future; while its client is idle it holds no buffer.
+
+mod connection;
+mod connections;
+mod listener;
+
+pub use connections::{ConnectionLimits, Connections};
+pub use listener::{ClientPort, ListenError, listen};
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::ids::{ConnectionId, Now};
+use crate::pipeline::{Greeting, Lane, ServerStatistics, SharedDatabase, WriteRequest};
+
+/// Whom connections hand things to that they cannot answer themselves. Never waits: what is in flight is bounded by
+/// [`ConnectionLimits`], not by a queue in between.
+pub trait Owner: Send + Sync {
+    /// A connection asks for a session.
+    fn connect(&self, lane: Arc<Lane>, greeting: Greeting);
+    /// Clients write.
+    fn write(&self, requests: Vec<WriteRequest>);
+    /// A connection is gone.
+    fn disconnected(&self, connection: ConnectionId);
+}
+
+/// What four bytes at the beginning of a connection are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WordAnswer {
+    /// The length of a frame.
+    NotAWord,
+    /// A word that needs more bytes behind it.
+    Incomplete,
+    /// A word, known or allowed or not: its answer.
+    Text(Vec<u8>),
+}
+
+/// Who answers four-letter words (client-protocol.md 8).
+pub trait FourLetterWords: Send + Sync {
+    /// The answer to `word`; `rest` is what came behind it so far. May take locks: the caller holds none.
+    fn answer(&self, word: [u8; 4], rest: &[u8]) -> WordAnswer;
+}
+
+/// What time it is.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Now;
+}
+
+/// What every connection needs.
+pub struct ClientContext {
+    /// What reads are answered from.
+    pub database: SharedDatabase,
+    /// Who takes the rest.
+    pub owner: Arc<dyn Owner>,
+    /// Who answers four-letter words.
+    pub words: Arc<dyn FourLetterWords>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// All connections.
+    pub connections: Arc<Connections>,
+    /// The server's counts.
+    pub statistics: Arc<ServerStatistics>,
+    /// The bounds.
+    pub limits: ConnectionLimits,
+    /// Cleared while no session can be served: connect requests are closed without an answer.
+    pub serving: AtomicBool,
+}

@@ -1,0 +1,9 @@
+//! The running server: wires the machine to its log, its clients and the clock, starts and stops it.
+
+mod clock;
+mod owner;
+mod words;
+
+pub use clock::SystemClock;
+pub use owner::{Inspect, OwnerHandle, OwnerLoop};
+pub use words::PlainWords;

@@ -1,0 +1,172 @@
+//! The owner: one thread that gives the machine its inputs, one after the other, and carries out what it wants.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::ids::ConnectionId;
+use crate::net::{Clock, Owner};
+use crate::peer::{Input, Machine, Output, Peer};
+use crate::pipeline::{Greeting, Lane, WriteRequest};
+
+/// Inputs handled before outputs are carried out: with them the log gets larger batches.
+const INPUTS_MAX: usize = 1024;
+/// The longest sleep, when nothing is due.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// A look at the machine from outside, taken between two inputs.
+pub type Inspect = Box<dyn FnOnce(&Peer) + Send>;
+
+enum Message {
+    Input(Input),
+    Inspect(Inspect),
+    /// Finish what is in flight, then end.
+    Stop,
+}
+
+/// The way to the owner.
+#[derive(Clone, Debug)]
+pub struct OwnerHandle {
+    sender: Sender<Message>,
+}
+
+impl OwnerHandle {
+    /// A handle, and the end that the owner reads.
+    #[must_use]
+    pub fn new() -> (Self, OwnerInbox) {
+        let (sender, receiver) = channel();
+        (Self { sender }, OwnerInbox { receiver })
+    }
+
+    /// Gives the machine an input. Nothing happens once the owner has ended.
+    pub fn send(&self, input: Input) {
+        let _ended = self.sender.send(Message::Input(input));
+    }
+
+    /// Looks at the machine; `None` once the owner has ended.
+    pub fn inspect<T: Send + 'static>(&self, look: impl FnOnce(&Peer) -> T + Send + 'static) -> Option<T> {
+        let (sender, receiver) = channel();
+        let look = Box::new(move |peer: &Peer| {
+            let _gone = sender.send(look(peer));
+        });
+        self.sender.send(Message::Inspect(look)).ok()?;
+        receiver.recv().ok()
+    }
+
+    /// Lets the owner finish what is in flight and end.
+    pub fn stop(&self) {
+        let _ended = self.sender.send(Message::Stop);
+    }
+}
+
+impl Owner for OwnerHandle {
+    fn connect(&self, lane: Arc<Lane>, greeting: Greeting) {
+        self.send(Input::Connect(lane, greeting));
+    }
+
+    fn write(&self, requests: Vec<WriteRequest>) {
+        self.send(Input::Writes(requests));
+    }
+
+    fn disconnected(&self, connection: ConnectionId) {
+        self.send(Input::Disconnected(connection));
+    }
+}
+
+/// Where inputs wait for the owner.
+#[derive(Debug)]
+pub struct OwnerInbox {
+    receiver: Receiver<Message>,
+}
+
+/// The owner's loop: choose inputs, let the machine handle them, carry out its outputs.
+pub struct OwnerLoop<C: FnMut(Output)> {
+    /// The machine.
+    pub peer: Peer,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Carries out what the machine wants done.
+    pub carry_out: C,
+}
+
+impl<C: FnMut(Output)> OwnerLoop<C> {
+    /// Runs until it is told to stop and nothing is in flight any more.
+    pub fn run(mut self, inbox: &OwnerInbox) {
+        let mut wake = Vec::new();
+        let mut stopping = false;
+        loop {
+            self.carry_out();
+            wake.drain(..).for_each(Waker::wake);
+            if stopping && self.peer.is_idle() {
+                return;
+            }
+            let mut inputs = Inputs::default();
+            match inbox.receiver.recv_timeout(self.patience()) {
+                Ok(message) => inputs.add(message),
+                Err(RecvTimeoutError::Timeout) => inputs.add(Message::Input(Input::Tick)),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            inputs.gather(&inbox.receiver);
+            stopping |= inputs.stop;
+            let now = self.clock.now();
+            for input in inputs.list {
+                self.peer.handle(now, input, &mut wake);
+            }
+            if self.peer.next_deadline().is_some_and(|at| at <= now.steady_ms) {
+                self.peer.handle(now, Input::Tick, &mut wake);
+            }
+            for inspect in inputs.inspections {
+                inspect(&self.peer);
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.peer.poll_output() {
+            (self.carry_out)(output);
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let now = self.clock.now().steady_ms;
+        match self.peer.next_deadline() {
+            Some(at) => Duration::from_millis(at.saturating_sub(now)).min(IDLE),
+            None => IDLE,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Inputs {
+    list: Vec<Input>,
+    inspections: Vec<Inspect>,
+    stop: bool,
+}
+
+impl Inputs {
+    fn gather(&mut self, receiver: &Receiver<Message>) {
+        for _ in 1..INPUTS_MAX {
+            match receiver.try_recv() {
+                Ok(message) => self.add(message),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Writes that came one behind the other become one input.
+    fn add(&mut self, message: Message) {
+        match message {
+            Message::Input(Input::Writes(more)) => match self.list.last_mut() {
+                Some(Input::Writes(writes)) => writes.extend(more),
+                _ => self.list.push(Input::Writes(more)),
+            },
+            Message::Input(input) => self.list.push(input),
+            Message::Inspect(inspect) => self.inspections.push(inspect),
+            Message::Stop => {
+                self.stop = true;
+                self.list.push(Input::Stop);
+            }
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The database of one server: the tree, who watches it, the sessions it knows, and how far it has come.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::lane::{Lane, LaneState};
+use crate::auth::AuthRules;
+use crate::ids::{SessionId, Zxid};
+use crate::proto::{AclBytes, EventType, Perms, Stat, put_event};
+use crate::tree::{Change, Tree, TreeLoader, TreeOptions, Witness, world_perms};
+use crate::txn::{Entry, Txn, TxnDigest};
+use crate::watch::{WatchKind, WatcherId, Watches};
+
+/// The database, shared: connections read, one owner applies.
+///
+/// Locks nest in one order: the database, then its watches, then lanes. Lanes and watches are locked together only by
+/// those who hold the database, so that the owner, who holds it alone, never meets them.
+pub type SharedDatabase = Arc<RwLock<Database>>;
+
+/// All that one server knows, and the watches on it.
+#[derive(Debug)]
+pub struct Database {
+    tree: Tree,
+    last_zxid: Zxid,
+    /// Sessions and their timeouts, ms: what the log and snapshots say.
+    sessions: HashMap<SessionId, i32>,
+    watching: Mutex<Watching>,
+    auth: Arc<AuthRules>,
+    digests: DigestLog,
+    /// Reused from txn to txn.
+    stats: Vec<Option<Stat>>,
+}
+
+/// A digest that a server remembers: what `hash` prints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DigestSample {
+    /// After this txn.
+    pub zxid: Zxid,
+    /// The tree's digest.
+    pub digest: u64,
+}
+
+/// Digests of the past, one per 128 txns, and how often one was not what the leader said (ST-16).
+#[derive(Debug, Default)]
+pub struct DigestLog {
+    samples: VecDeque<DigestSample>,
+    /// Txns after which the tree's digest was not the txn's.
+    pub mismatches: u64,
+}
+
+const DIGEST_SAMPLE_ZXIDS: u32 = 128;
+const DIGEST_SAMPLES_MAX: usize = 1024;
+
+impl DigestLog {
+    /// The samples, oldest first.
+    pub fn samples(&self) -> impl Iterator<Item = DigestSample> + '_ {
+        self.samples.iter().copied()
+    }
+
+    fn note(&mut self, zxid: Zxid, digest: u64) {
+        if zxid.counter() % DIGEST_SAMPLE_ZXIDS != 0 {
+            return;
+        }
+        if self.samples.len() == DIGEST_SAMPLES_MAX {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(DigestSample { zxid, digest });
+    }
+}
+
+/// The watches, and the lanes that their watchers stand for.
+#[derive(Debug)]
+pub(super) struct Watching {
+    table: Watches,
+    lanes: Vec<Option<Arc<Lane>>>,
+    free: Vec<WatcherId>,
+}
+
+impl Database {
+    /// A database around a tree that has applied everything up to `last_zxid`.
+    #[must_use]
+    pub fn new(tree: Tree, sessions: HashMap<SessionId, i32>, last_zxid: Zxid, auth: Arc<AuthRules>) -> Self {
+        let table = Watches::new(tree.options().hash_seed);
+        let watching = Mutex::new(Watching { table, lanes: Vec::new(), free: Vec::new() });
+        let digests = DigestLog::default();
+        Self { tree, last_zxid, sessions, watching, auth, digests, stats: Vec::new() }
+    }
+
+    /// The tree.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The last txn applied.
+    #[must_use]
+    pub const fn last_zxid(&self) -> Zxid {
+        self.last_zxid
+    }
+
+    /// The sessions that the log knows, with their timeouts, ms.
+    #[must_use]
+    pub const fn sessions(&self) -> &HashMap<SessionId, i32> {
+        &self.sessions
+    }
+
+    /// Who may do what.
+    #[must_use]
+    pub const fn auth(&self) -> &Arc<AuthRules> {
+        &self.auth
+    }
+
+    /// Digests of the past.
+    #[must_use]
+    pub const fn digests(&self) -> &DigestLog {
+        &self.digests
+    }
+
+    /// Looks at the watches.
+    pub fn with_watches<T>(&self, look: impl FnOnce(&Watches) -> T) -> T {
+        look(&self.watching.lock().table)
+    }
+
+    /// Changes the watches.
+    pub(super) fn with_watches_mut<T>(&self, change: impl FnOnce(&mut Watches) -> T) -> T {
+        change(&mut self.watching.lock().table)
+    }
+
+    /// The lane behind a watcher, while it lives.
+    #[must_use]
+    pub fn watcher(&self, id: WatcherId) -> Option<Arc<Lane>> {
+        self.watching.lock().lanes.get(id.0 as usize).cloned().flatten()
+    }
+
+    /// The watches, and the number under which a lane watches.
+    pub(super) fn watch<T>(
+        &self,
+        lane: &Arc<Lane>,
+        state: &mut LaneState,
+        act: impl FnOnce(&mut Watches, WatcherId) -> T,
+    ) -> T {
+        let mut watching = self.watching.lock();
+        let id = match state.watcher {
+            Some(id) => id,
+            None => *state.watcher.insert(watching.admit(lane)),
+        };
+        act(&mut watching.table, id)
+    }
+
+    /// Takes the watches of a lane away that is gone.
+    pub(super) fn forget_watcher(&self, id: WatcherId) {
+        let mut watching = self.watching.lock();
+        watching.table.remove_watcher(id);
+        watching.lanes[id.0 as usize] = None;
+        watching.free.push(id);
+    }
+
+    /// Applies one txn and fires the watches on what it changes. Returns the Stat of each part; those who must be woken
+    /// to send events are added to `wake`.
+    pub fn apply(&mut self, entry: &Entry<'_>, wake: &mut Vec<Waker>) -> &[Option<Stat>] {
+        let Self { tree, watching, auth, stats, .. } = self;
+        stats.clear();
+        let mut firing = Firing { watching: watching.get_mut(), auth, zxid: entry.header.zxid, told: Vec::new(), wake };
+        tree.apply(&entry.header, &entry.txn, &mut firing, stats);
+        self.follow(entry);
+        &self.stats
+    }
+
+    /// What a txn changes beside the tree.
+    fn follow(&mut self, entry: &Entry<'_>) {
+        let session = entry.header.session;
+        match entry.txn {
+            Txn::CreateSession(timeout_ms) => {
+                self.sessions.insert(session, timeout_ms);
+            }
+            Txn::CloseSession(_) => {
+                self.sessions.remove(&session);
+            }
+            _ => {}
+        }
+        self.last_zxid = self.last_zxid.max(entry.header.zxid);
+        if self.tree.options().digest {
+            self.compare_digest(entry);
+        }
+    }
+
+    fn compare_digest(&mut self, entry: &Entry<'_>) {
+        let (zxid, digest) = (entry.header.zxid, self.tree.digest());
+        self.digests.note(zxid, digest);
+        if let Some(said) = entry.digest.filter(|said| said.version == TxnDigest::VERSION && said.tree != digest) {
+            self.digests.mismatches += 1;
+            if self.digests.mismatches == 1 {
+                tracing::error!(%zxid, said = said.tree, found = digest, "tree digest differs from the txn's");
+            }
+        }
+    }
+
+    /// Begins a snapshot of the database as it is. False while another one is under way.
+    pub fn begin_snapshot(&mut self, out: &mut Vec<u8>) -> bool {
+        self.tree.begin_walk(self.sessions.iter().map(|(&id, &timeout_ms)| (id, timeout_ms)), out)
+    }
+
+    /// Goes on with it; see [`Tree::walk`].
+    pub fn continue_snapshot(&self, bytes_max: usize, out: &mut Vec<u8>) -> bool {
+        self.tree.walk(bytes_max, out)
+    }
+
+    /// Ends it.
+    pub fn end_snapshot(&mut self) {
+        self.tree.end_walk();
+    }
+}
+
+impl Watching {
+    fn admit(&mut self, lane: &Arc<Lane>) -> WatcherId {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.lanes.push(None);
+            WatcherId((self.lanes.len() - 1) as u32)
+        });
+        self.lanes[id.0 as usize] = Some(Arc::clone(lane));
+        id
+    }
+}
+
+/// Fires the watches of one txn as it is applied.
+struct Firing<'a> {
+    watching: &'a mut Watching,
+    auth: &'a AuthRules,
+    zxid: Zxid,
+    told: Vec<WatcherId>,
+    wake: &'a mut Vec<Waker>,
+}
+
+impl Firing<'_> {
+    /// Appends the event to every watcher that may read. A watch that is kept from telling is spent all the same.
+    fn tell(&mut self, from: usize, event: EventType, path: &str, acl: AclBytes<'_>) {
+        if self.told.len() == from {
+            return;
+        }
+        let mut frame = Vec::new();
+        put_event(&mut frame, self.zxid, event, path);
+        let world = world_perms(acl);
+        for id in &self.told[from..] {
+            let Some(Some(lane)) = self.watching.lanes.get(id.0 as usize) else { continue };
+            let mut state = lane.lock();
+            if self.auth.allows(acl, world, Perms::READ, state.identities()) {
+                state.push_event(&frame);
+                self.wake.extend(state.take_waker());
+            }
+        }
+    }
+
+    fn fire(&mut self, kind: WatchKind, event: EventType, path: &str, acl: AclBytes<'_>) {
+        self.told.clear();
+        self.watching.table.trigger(kind, path, &mut self.told);
+        self.tell(0, event, path, acl);
+    }
+}
+
+impl Witness for Firing<'_> {
+    fn saw(&mut self, change: Change<'_>) {
+        if self.watching.table.is_empty() {
+            return;
+        }
+        match change {
+            Change::Created { path, acl, parent, parent_acl } => {
+                self.fire(WatchKind::Data, EventType::Created, path, acl);
+                self.fire(WatchKind::Child, EventType::ChildrenChanged, parent, parent_acl);
+            }
+            Change::Deleted { path, acl, parent, parent_acl } => {
+                self.fire(WatchKind::Data, EventType::Deleted, path, acl);
+                // One event for a connection that watches the znode in both tables (WA-05).
+                let told = self.told.len();
+                self.watching.table.trigger(WatchKind::Child, path, &mut self.told);
+                let (before, after) = self.told.split_at(told);
+                let mut fresh: Vec<_> = after.iter().filter(|id| !before.contains(id)).copied().collect();
+                self.told.truncate(told);
+                self.told.append(&mut fresh);
+                self.tell(told, EventType::Deleted, path, acl);
+                self.fire(WatchKind::Child, EventType::ChildrenChanged, parent, parent_acl);
+            }
+            Change::DataChanged { path, acl } => self.fire(WatchKind::Data, EventType::DataChanged, path, acl),
+        }
+    }
+}
+
+/// A database in the making: from a snapshot, then from the log.
+#[derive(Debug)]
+pub struct LoadDatabase {
+    options: TreeOptions,
+    loader: TreeLoader,
+    tree: Option<Tree>,
+    sessions: HashMap<SessionId, i32>,
+    last_zxid: Zxid,
+}
+
+impl LoadDatabase {
+    /// Nothing loaded yet.
+    #[must_use]
+    pub fn new(options: TreeOptions) -> Self {
+        Self { options, loader: TreeLoader::new(options), tree: None, sessions: HashMap::new(), last_zxid: Zxid::ZERO }
+    }
+
+    /// Forgets all that was loaded: the snapshot turned out bad.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.options);
+    }
+
+    /// One session of a snapshot.
+    pub fn session(&mut self, id: SessionId, timeout_ms: i32) {
+        self.sessions.insert(id, timeout_ms);
+    }
+
+    /// The part that takes the snapshot's ACLs and znodes.
+    pub fn loader(&mut self) -> &mut TreeLoader {
+        &mut self.loader
+    }
+
+    /// The snapshot is complete: the txns behind `zxid` follow.
+    pub fn snapshot_loaded(&mut self, zxid: Zxid) {
+        let loader = std::mem::replace(&mut self.loader, TreeLoader::new(self.options));
+        let (tree, unknown_acls) = loader.finish();
+        if unknown_acls > 0 {
+            tracing::warn!(
+                znodes = unknown_acls,
+                "the snapshot lacks the ACLs of some znodes; the log should have them"
+            );
+        }
+        self.tree = Some(tree);
+        self.last_zxid = zxid;
+    }
+
+    /// The digest of what is loaded.
+    #[must_use]
+    pub fn digest(&self) -> Option<u64> {
+        self.tree.as_ref().filter(|_| self.options.digest).map(Tree::digest)
+    }
+
+    /// One txn of the log. Without a snapshot before it, it applies to a new tree.
+    pub fn apply(&mut self, entry: &Entry<'_>) {
+        let tree = self.tree.get_or_insert_with(|| Tree::new(self.options));
+        tree.apply(&entry.header, &entry.txn, &mut (), &mut Vec::new());
+        match entry.txn {
+            Txn::CreateSession(timeout_ms) => {
+                self.sessions.insert(entry.header.session, timeout_ms);
+            }
+            Txn::CloseSession(_) => {
+                self.sessions.remove(&entry.header.session);
+            }
+            _ => {}
+        }
+        self.last_zxid = self.last_zxid.max(entry.header.zxid);
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn finish(self, auth: Arc<AuthRules>) -> Database {
+        let tree = self.tree.unwrap_or_else(|| Tree::new(self.options));
+        Database::new(tree, self.sessions, self.last_zxid, auth)
+    }
+}

@@ -1,0 +1,467 @@
+//! A lane: one client's connection as the pipeline sees it. Requests come in, answers and events go out, in order.
+//!
+//! A write leaves a place in the lane until it is committed. A read with nothing before it is answered at once, on the
+//! thread that received it; one behind a write waits in the lane, and is answered right after that write is applied,
+//! before anything later is: so a client sees its own requests take effect one after the other (CL-56).
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Waker;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::database::Database;
+use super::read;
+use super::statistics::{LaneStatistics, ServerStatistics};
+use crate::auth::{Identities, Identity};
+use crate::ids::{ConnectionId, SessionId, Zxid};
+use crate::jute::JuteWrite;
+use crate::proto::{
+    Auth, ConnectResponse, ErrorCode, OpCode, OpKind, ReplyHeader, RequestHeader, end_frame, start_frame, start_reply,
+};
+use crate::session::Heartbeat;
+use crate::watch::WatcherId;
+
+/// Bytes of events and replies that a client may leave unread before it is cut off.
+const UNREAD_BYTES_MAX: usize = 64 << 20;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LanePhase {
+    /// The first frame has not come.
+    Greeting,
+    /// It came, and the answer has not gone.
+    Connecting,
+    /// It speaks for a session.
+    Open,
+    /// What is in the out-buffer still goes, then the socket is closed. Nothing more is taken.
+    Closing,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Lane {
+    /// Its number.
+    pub id: ConnectionId,
+    /// The client's address.
+    pub address: SocketAddr,
+    /// When it was accepted, ms since the Unix epoch.
+    pub established_ms: i64,
+    state: Mutex<LaneState>,
+    statistics: Arc<ServerStatistics>,
+}
+
+/// What changes of a connection.
+#[derive(Debug)]
+pub struct LaneState {
+    phase: LanePhase,
+    session: SessionId,
+    timeout_ms: i32,
+    identities: Identities,
+    heartbeat: Option<Arc<Heartbeat>>,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    out: Vec<u8>,
+    waker: Option<Waker>,
+    pub(super) watcher: Option<WatcherId>,
+    statistics: LaneStatistics,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    /// A write that the owner has.
+    Write,
+    /// A request behind one.
+    Read { header: RequestHeader, body: Bytes, identities: Identities, received_ms: u64 },
+}
+
+/// A request that is answered from the database.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReadRequest<'a> {
+    pub(super) header: RequestHeader,
+    pub(super) body: &'a [u8],
+    pub(super) identities: &'a [Identity],
+    pub(super) received_ms: u64,
+}
+
+/// A write on its way to the owner.
+#[derive(Debug)]
+pub struct WriteRequest {
+    /// Who asked, and waits.
+    pub lane: Arc<Lane>,
+    /// Its session.
+    pub session: SessionId,
+    /// The client's number.
+    pub xid: i32,
+    /// The operation.
+    pub op: OpCode,
+    /// The record.
+    pub body: Bytes,
+    /// Who the client was when it came in.
+    pub identities: Identities,
+    /// When it came in, steady clock, ms.
+    pub received_ms: u64,
+}
+
+/// What a report may tell of a connection.
+#[derive(Clone, Debug)]
+pub struct LaneInfo {
+    /// The client's address.
+    pub address: SocketAddr,
+    /// When it was accepted, ms since the Unix epoch.
+    pub established_ms: i64,
+    /// Its session, if it has one.
+    pub session: Option<SessionId>,
+    /// The session's timeout, ms.
+    pub timeout_ms: i32,
+    /// Requests not yet answered.
+    pub queued: usize,
+    /// Counts.
+    pub statistics: LaneStatistics,
+}
+
+/// What the one who received a frame has to do next.
+#[derive(Debug)]
+pub enum Received {
+    /// Nothing: it was answered, or waits.
+    Done,
+    /// Give this to the owner.
+    Write(WriteRequest),
+}
+
+impl Lane {
+    /// A connection just accepted.
+    #[must_use]
+    pub fn new(
+        id: ConnectionId,
+        address: SocketAddr,
+        established_ms: i64,
+        statistics: Arc<ServerStatistics>,
+    ) -> Arc<Self> {
+        let state = LaneState {
+            phase: LanePhase::Greeting,
+            session: SessionId::NONE,
+            timeout_ms: 0,
+            identities: [Identity::ip(address.ip())].into(),
+            heartbeat: None,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            out: Vec::new(),
+            waker: None,
+            watcher: None,
+            statistics: LaneStatistics::default(),
+        };
+        Arc::new(Self { id, address, established_ms, state: Mutex::new(state), statistics })
+    }
+
+    /// Its state, alone.
+    pub fn lock(&self) -> MutexGuard<'_, LaneState> {
+        self.state.lock()
+    }
+
+    /// The server's counts.
+    #[must_use]
+    pub const fn statistics(&self) -> &Arc<ServerStatistics> {
+        &self.statistics
+    }
+
+    /// What reports tell of it.
+    #[must_use]
+    pub fn info(&self) -> LaneInfo {
+        let state = self.lock();
+        LaneInfo {
+            address: self.address,
+            established_ms: self.established_ms,
+            session: (state.session != SessionId::NONE).then_some(state.session),
+            timeout_ms: state.timeout_ms,
+            queued: state.waiting.len(),
+            statistics: state.statistics,
+        }
+    }
+
+    /// `crst`: its counts begin anew.
+    pub fn reset_statistics(&self) {
+        self.lock().statistics = LaneStatistics { last_cxid: -1, ..LaneStatistics::default() };
+    }
+
+    /// Answers the connect request with a session: requests may follow.
+    pub fn open(
+        &self,
+        session: SessionId,
+        timeout_ms: i32,
+        heartbeat: Arc<Heartbeat>,
+        read_only: Option<bool>,
+    ) -> Option<Waker> {
+        let mut state = self.lock();
+        if state.phase != LanePhase::Connecting {
+            return None;
+        }
+        state.phase = LanePhase::Open;
+        (state.session, state.timeout_ms, state.heartbeat) = (session, timeout_ms, Some(heartbeat));
+        let password = crate::session::password(session);
+        state.push_connect_response(&ConnectResponse { timeout_ms, session, password, read_only });
+        state.statistics.last_op = Some(OpCode::CREATE_SESSION);
+        state.statistics.last_cxid = -1;
+        self.statistics.sent();
+        state.take_waker()
+    }
+
+    /// Answers the connect request: the session is not valid. The connection is closed behind it (CL-11).
+    pub fn refuse(&self, read_only: Option<bool>) -> Option<Waker> {
+        let mut state = self.lock();
+        state.push_connect_response(&ConnectResponse::invalid(read_only));
+        self.statistics.sent();
+        state.close()
+    }
+}
+
+impl LaneState {
+    /// Where it stands.
+    #[must_use]
+    pub const fn phase(&self) -> LanePhase {
+        self.phase
+    }
+
+    /// Its session; [`SessionId::NONE`] before there is one.
+    #[must_use]
+    pub const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn identities(&self) -> &[Identity] {
+        &self.identities
+    }
+
+    /// Requests that wait for a write, bytes.
+    #[must_use]
+    pub const fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Requests not yet answered.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The connect request is with the owner.
+    pub fn connecting(&mut self) {
+        self.phase = LanePhase::Connecting;
+    }
+
+    /// What is to be sent, taken out; give the buffer back with [`LaneState::recycle`].
+    pub fn take_out(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Whether something is to be sent.
+    #[must_use]
+    pub fn has_out(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Answers and events not yet taken by [`LaneState::take_out`], bytes.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Sends bytes without a frame and closes: the answer to a four-letter word.
+    pub fn say_and_close(&mut self, text: &[u8]) {
+        self.out.extend_from_slice(text);
+        let _spoken_to_itself = self.close();
+    }
+
+    /// Gives a buffer back that was sent.
+    pub fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.out.capacity() == 0 {
+            buffer.clear();
+            self.out = buffer;
+        }
+    }
+
+    /// Whom to wake when there is something to send or the connection shall close.
+    pub fn set_waker(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+
+    /// The waker, taken: the one who takes it wakes.
+    pub fn take_waker(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+
+    /// Lets what is in the out-buffer go and then closes. Requests that wait are dropped.
+    pub fn close(&mut self) -> Option<Waker> {
+        self.phase = LanePhase::Closing;
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+        self.take_waker()
+    }
+
+    /// Closes without sending anything more.
+    pub fn cut(&mut self) -> Option<Waker> {
+        self.out = Vec::new();
+        self.close()
+    }
+
+    pub(super) fn push_event(&mut self, frame: &[u8]) {
+        if self.phase != LanePhase::Open {
+            return;
+        }
+        if self.out.len() + frame.len() > UNREAD_BYTES_MAX {
+            tracing::warn!(session = %self.session, unread = self.out.len(), "client does not read its events; closing");
+            self.out = Vec::new();
+            self.phase = LanePhase::Closing;
+            return;
+        }
+        self.statistics.sent += 1;
+        self.out.extend_from_slice(frame);
+    }
+
+    fn push_connect_response(&mut self, response: &ConnectResponse) {
+        let frame = start_frame(&mut self.out);
+        response.encode(&mut self.out);
+        end_frame(&mut self.out, frame);
+        self.statistics.sent += 1;
+    }
+
+    /// Appends a reply: the header, and what `record` writes.
+    pub(super) fn push_reply(
+        &mut self,
+        server: &ServerStatistics,
+        (op, received_ms, now_ms): (OpCode, u64, u64),
+        header: ReplyHeader,
+        record: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let frame = start_reply(&mut self.out, header);
+        record(&mut self.out);
+        end_frame(&mut self.out, frame);
+        let latency_ms = now_ms.saturating_sub(received_ms);
+        server.replied(self.out.len() - frame - 4, latency_ms);
+        self.statistics.replied(op, header.xid, header.zxid.0, now_ms, latency_ms);
+    }
+
+    /// Takes the place of the write that was just committed. False when the lane is closed meanwhile.
+    pub(super) fn pop_write(&mut self) -> bool {
+        if self.phase != LanePhase::Open {
+            return false;
+        }
+        let front = self.waiting.pop_front();
+        assert!(
+            matches!(front, Some(Waiting::Write)),
+            "a write was committed that the lane does not wait for: {front:?}"
+        );
+        true
+    }
+}
+
+/// Takes one frame of an open lane: answers it, lets it wait, or hands it on as a write.
+pub fn receive(database: &Database, lane: &Arc<Lane>, state: &mut LaneState, frame: &[u8], now_ms: u64) -> Received {
+    if state.phase != LanePhase::Open {
+        return Received::Done;
+    }
+    state.statistics.received += 1;
+    let Ok((body, header)) = RequestHeader::decode(frame) else {
+        state.cut();
+        return Received::Done;
+    };
+    if header.op.kind() == OpKind::Connection {
+        authenticate(database, lane, state, header, body);
+        return Received::Done;
+    }
+    if !database.auth().admits(&state.identities) {
+        let reply = connection_reply(header.xid, ErrorCode::SESSION_CLOSED_REQUIRE_AUTH);
+        state.push_reply(&lane.statistics, (header.op, now_ms, now_ms), reply, |_| ());
+        state.close();
+        return Received::Done;
+    }
+    if let Some(heartbeat) = &state.heartbeat {
+        heartbeat.touch(now_ms);
+    }
+    let identities = Arc::clone(&state.identities);
+    if header.op.kind() == OpKind::Write {
+        state.waiting.push_back(Waiting::Write);
+        lane.statistics.outstanding.fetch_add(1, Relaxed);
+        return Received::Write(WriteRequest {
+            lane: Arc::clone(lane),
+            session: state.session,
+            xid: header.xid,
+            op: header.op,
+            body: Bytes::copy_from_slice(body),
+            identities,
+            received_ms: now_ms,
+        });
+    }
+    if state.waiting.is_empty() {
+        let request = ReadRequest { header, body, identities: &identities, received_ms: now_ms };
+        read::answer(database, lane, state, &request, now_ms);
+    } else {
+        let body = Bytes::copy_from_slice(body);
+        state.waiting_bytes += body.len();
+        state.waiting.push_back(Waiting::Read { header, body, identities, received_ms: now_ms });
+    }
+    Received::Done
+}
+
+/// The socket is gone: nothing more goes out, and its watches go with it.
+pub fn disconnect(database: &Database, lane: &Lane) {
+    let mut state = lane.lock();
+    let _closed_already = state.cut();
+    if let Some(watcher) = state.watcher.take() {
+        database.forget_watcher(watcher);
+    }
+}
+
+/// Answers the reads that waited for the write before them.
+pub(super) fn answer_waiting(database: &Database, lane: &Arc<Lane>, state: &mut LaneState, now_ms: u64) {
+    while let Some(Waiting::Read { header, body, identities, received_ms }) =
+        state.waiting.pop_front_if(|next| matches!(next, Waiting::Read { .. }))
+    {
+        state.waiting_bytes -= body.len();
+        let request = ReadRequest { header, body: &body, identities: &identities, received_ms };
+        read::answer(database, lane, state, &request, now_ms);
+    }
+}
+
+/// auth and sasl packets are answered at once, whatever waits (client-protocol.md 9.1).
+fn authenticate(database: &Database, lane: &Lane, state: &mut LaneState, header: RequestHeader, body: &[u8]) {
+    let (xid, op) = (header.xid, header.op);
+    if op == OpCode::SASL {
+        if crate::jute::buffer(body).is_err() {
+            state.cut();
+            return;
+        }
+        // A server without SASL answers every token with none.
+        state.push_reply(&lane.statistics, (op, 0, 0), connection_reply(xid, ErrorCode::OK), |out| out.buffer(None));
+        return;
+    }
+    let Ok((_, auth)) = Auth::decode(body) else {
+        state.cut();
+        return;
+    };
+    match database.auth().authenticate(&auth, lane.address.ip()) {
+        Some(new) => {
+            let mut identities = state.identities.to_vec();
+            identities.extend(new.into_iter().filter(|identity| !state.identities.contains(identity)));
+            state.identities = identities.into();
+            state.push_reply(&lane.statistics, (op, 0, 0), connection_reply(xid, ErrorCode::OK), |_| ());
+        }
+        None => {
+            lane.statistics.auth_failed.fetch_add(1, Relaxed);
+            state.push_reply(&lane.statistics, (op, 0, 0), connection_reply(xid, ErrorCode::AUTH_FAILED), |_| ());
+            state.close();
+        }
+    }
+}
+
+/// The header of an answer that the connection gives by itself.
+const fn connection_reply(xid: i32, error: ErrorCode) -> ReplyHeader {
+    ReplyHeader { xid, zxid: Zxid::ZERO, error }
+}

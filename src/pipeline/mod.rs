@@ -1,0 +1,28 @@
+//! From a request to its answer: what may be done, what becomes of it, and in which order a client hears of it.
+//!
+//! ```text
+//! lane (a connection's requests, in order)
+//!   read  ─ nothing before it unanswered ──► answer from the database
+//!   write ─► prepare: checks, against the tree and all that is not yet committed ─► txn ─► log, quorum
+//!   read behind a write ─ waits in the lane          commit ─► apply ─► events, reply, the reads behind it
+//! ```
+//!
+//! Every decision of semantics.md stands here once: writes in [`prepare`], reads in [`read`].
+
+mod answer;
+mod commit;
+mod database;
+mod greeting;
+mod lane;
+mod outstanding;
+mod prepare;
+mod read;
+mod statistics;
+
+pub use commit::{InFlight, Origin, Work};
+pub use database::{Database, DigestLog, DigestSample, LoadDatabase, SharedDatabase};
+pub use greeting::{Greeting, greet};
+pub use lane::{Lane, LaneInfo, LanePhase, LaneState, Received, WriteRequest, disconnect, receive};
+pub use outstanding::Outstanding;
+pub use prepare::{Prepare, PrepareRules, Prepared};
+pub use statistics::{LaneStatistics, ServerStatistics};

@@ -1,0 +1,188 @@
+//! The tree as it will be once all that is in flight is committed: what requests are checked against.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::ids::{SessionId, Zxid};
+use crate::proto::{AclBytes, Perms};
+use crate::tree::{AclId, Contents, Owner, StoredStat, Tree, digest_covers};
+
+/// The ACL of a znode that may not be in the tree yet.
+#[derive(Clone, Debug)]
+pub(super) enum FutureAcl {
+    /// The one it has.
+    Present(AclId),
+    /// The one it will get.
+    New(Arc<[u8]>, Perms),
+}
+
+impl FutureAcl {
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        let world = crate::tree::world_perms(AclBytes::from_checked(bytes));
+        Self::New(bytes.into(), world)
+    }
+
+    /// The list, and what it gives to everybody.
+    pub(super) fn resolve<'a>(&'a self, tree: &'a Tree) -> (AclBytes<'a>, Perms) {
+        match self {
+            Self::Present(id) => tree.acl(*id),
+            Self::New(bytes, world) => (AclBytes::from_checked(bytes), *world),
+        }
+    }
+}
+
+/// A znode as it will be.
+#[derive(Clone, Debug)]
+pub(super) struct FutureZnode {
+    pub(super) stat: StoredStat,
+    pub(super) num_children: u32,
+    pub(super) data_length: usize,
+    pub(super) acl: FutureAcl,
+    pub(super) contents: Contents,
+}
+
+impl FutureZnode {
+    fn digest(&self, path: &str) -> u64 {
+        if digest_covers(path) { self.contents.digest(&self.stat) } else { 0 }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Record {
+    zxid: Zxid,
+    /// `None`: it will be gone.
+    znode: Option<FutureZnode>,
+}
+
+/// All changes that are proposed and not yet applied, the last of each path.
+#[derive(Debug)]
+pub struct Outstanding {
+    by_path: HashMap<Arc<str>, Record, FixedState>,
+    by_zxid: VecDeque<(Zxid, Arc<str>)>,
+    /// The tree digest after all of them.
+    digest: u64,
+    /// What to put back if the multi under way fails; empty outside of one.
+    undo: Vec<(Arc<str>, Option<Record>)>,
+    in_multi: bool,
+}
+
+/// Where a multi began.
+#[derive(Debug)]
+pub(super) struct Savepoint {
+    digest: u64,
+    changes: usize,
+}
+
+impl Outstanding {
+    /// Nothing in flight over a tree with this digest.
+    #[must_use]
+    pub fn new(hash_seed: u64, digest: u64) -> Self {
+        Self {
+            by_path: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
+            by_zxid: VecDeque::new(),
+            digest,
+            undo: Vec::new(),
+            in_multi: false,
+        }
+    }
+
+    /// The digest after all that is in flight.
+    #[must_use]
+    pub const fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The znode as it will be; `None` when it will not be there.
+    pub(super) fn find(&self, tree: &Tree, path: &str) -> Option<FutureZnode> {
+        if let Some(record) = self.by_path.get(path) {
+            return record.znode.clone();
+        }
+        let znode = tree.find(path)?;
+        Some(FutureZnode {
+            stat: znode.stored_stat(),
+            num_children: znode.num_children(),
+            data_length: znode.data().map_or(0, <[u8]>::len),
+            acl: FutureAcl::Present(znode.acl_id()),
+            contents: if tree.options().digest { znode.contents(path) } else { Contents::NONE },
+        })
+    }
+
+    /// Notes what a txn makes of a znode: from `before` to `after`.
+    pub(super) fn change(&mut self, zxid: Zxid, path: &str, before: Option<&FutureZnode>, after: Option<FutureZnode>) {
+        let digest = |znode: Option<&FutureZnode>| znode.map_or(0, |znode| znode.digest(path));
+        self.digest = self.digest.wrapping_sub(digest(before)).wrapping_add(digest(after.as_ref()));
+        let record = Record { zxid, znode: after };
+        let (path, old) = match self.by_path.get_key_value(path) {
+            Some((path, _)) => {
+                let path = Arc::clone(path);
+                let old = self.by_path.insert(Arc::clone(&path), record);
+                (path, old)
+            }
+            None => {
+                let path: Arc<str> = path.into();
+                self.by_path.insert(Arc::clone(&path), record);
+                (path, None)
+            }
+        };
+        if self.in_multi {
+            self.undo.push((Arc::clone(&path), old));
+        }
+        self.by_zxid.push_back((zxid, path));
+    }
+
+    /// Begins a multi: what follows can be taken back.
+    pub(super) fn begin(&mut self) -> Savepoint {
+        self.in_multi = true;
+        Savepoint { digest: self.digest, changes: self.by_zxid.len() }
+    }
+
+    /// The multi stands.
+    pub(super) fn keep(&mut self) {
+        self.in_multi = false;
+        self.undo.clear();
+    }
+
+    /// The multi failed: all as it was when it began.
+    pub(super) fn roll_back(&mut self, to: &Savepoint) {
+        self.in_multi = false;
+        while let Some((path, old)) = self.undo.pop() {
+            match old {
+                Some(old) => self.by_path.insert(path, old),
+                None => self.by_path.remove(&path),
+            };
+        }
+        self.by_zxid.truncate(to.changes);
+        self.digest = to.digest;
+    }
+
+    /// Forgets the changes up to `zxid`: the tree has them.
+    pub fn applied(&mut self, zxid: Zxid) {
+        while let Some((_, path)) = self.by_zxid.pop_front_if(|(of, _)| *of <= zxid) {
+            if self.by_path.get(&path).is_some_and(|record| record.zxid <= zxid) {
+                self.by_path.remove(&path);
+            }
+        }
+    }
+
+    /// The ephemerals that a session will have: those it has, without those being deleted, with those being created.
+    pub(super) fn ephemerals_of(&self, tree: &Tree, session: SessionId) -> Vec<String> {
+        let mut paths = tree.ephemerals_of(session);
+        if self.by_path.is_empty() {
+            return paths;
+        }
+        paths.retain(|path| self.by_path.get(path.as_str()).is_none_or(|record| record.znode.is_some()));
+        let extended = tree.options().extended_types;
+        for (path, record) in &self.by_path {
+            let Some(znode) = &record.znode else { continue };
+            if Owner::from_stored(znode.stat.owner, extended) == Owner::Session(session)
+                && !paths.iter().any(|known| **known == **path)
+            {
+                paths.push(path.to_string());
+            }
+        }
+        paths
+    }
+}

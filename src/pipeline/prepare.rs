@@ -1,0 +1,544 @@
+//! Preparing: a request is checked, top to bottom as semantics.md 4 lists it, and becomes a txn. The first check that
+//! fails decides; the failure becomes a txn too, because it takes a zxid (CL-55).
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::outstanding::{FutureAcl, FutureZnode, Outstanding};
+use crate::auth::{AuthRules, Identity};
+use crate::ids::{Now, SessionId, Zxid};
+use crate::jute::JuteWrite;
+use crate::path;
+use crate::proto::{
+    AclBytes, CheckVersion, Create, CreateMode, ErrorCode, MultiOp, OpCode, Perms, Request, SetAcl, SetData,
+};
+use crate::tree::{Contents, LIMITS, Owner, StoredStat, TTL_MAX_MS, Tree};
+use crate::txn::{CreateKind, CreateTxn, SetAclTxn, SetDataTxn, Txn, TxnDigest, TxnHeader};
+
+/// What preparing must know of the configuration.
+#[derive(Clone, Debug)]
+pub struct PrepareRules {
+    /// Who may do what.
+    pub auth: Arc<AuthRules>,
+    /// `zookeeper.extendedTypesEnabled`: TTL znodes.
+    pub extended_types: bool,
+    /// `zookeeper.enforceQuota`: refuse beyond hard limits.
+    pub enforce_quota: bool,
+    /// `reconfigEnabled`.
+    pub reconfig_enabled: bool,
+    /// `zookeeper.digest.enabled`: txns carry the tree digest.
+    pub digest: bool,
+    /// Go on with the next epoch when this one's zxids are used up: a standalone server has nobody to elect.
+    pub epoch_rolls_over: bool,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Prepared {
+    /// A txn with the next zxid: its log record.
+    Txn {
+        /// Its zxid.
+        zxid: Zxid,
+        /// Header, record and digest.
+        body: Bytes,
+        /// For a multi that succeeds: how each part's result is laid out.
+        layouts: Box<[OpCode]>,
+    },
+    /// An answer without a txn: the body does not decode (client-protocol.md 5.3).
+    Refused(ErrorCode),
+    /// This epoch's zxids are used up; the leader must step down for a new one.
+    EpochFull,
+}
+
+/// The next zxid, and all that was prepared and is not yet applied.
+#[derive(Debug)]
+pub struct Prepare {
+    rules: PrepareRules,
+    outstanding: Outstanding,
+    last_zxid: Zxid,
+    /// Records are made here, one behind the other, and cut off.
+    arena: BytesMut,
+}
+
+const ARENA_BYTES: usize = 64 * 1024;
+
+/// One request, and the zxid and time that its txn will have.
+struct Asked<'a> {
+    tree: &'a Tree,
+    identities: &'a [Identity],
+    header: TxnHeader,
+}
+
+impl Prepare {
+    /// Starts behind `last_zxid`, over a tree that has applied it.
+    #[must_use]
+    pub fn new(rules: PrepareRules, tree: &Tree, last_zxid: Zxid) -> Self {
+        let outstanding = Outstanding::new(tree.options().hash_seed, tree.digest());
+        Self { rules, outstanding, last_zxid, arena: BytesMut::new() }
+    }
+
+    /// The zxid given out last.
+    #[must_use]
+    pub const fn last_zxid(&self) -> Zxid {
+        self.last_zxid
+    }
+
+    /// Forgets the changes up to `zxid`: the tree has them now.
+    pub fn applied(&mut self, zxid: Zxid) {
+        self.outstanding.applied(zxid);
+    }
+
+    /// Prepares a client's write.
+    pub fn request(
+        &mut self,
+        now: Now,
+        tree: &Tree,
+        (session, cxid): (SessionId, i32),
+        (op, body): (OpCode, &[u8]),
+        identities: &[Identity],
+    ) -> Prepared {
+        let Ok((_, request)) = Request::decode(op, body) else {
+            return Prepared::Refused(ErrorCode::MARSHALLING);
+        };
+        self.txn(now, tree, (session, cxid), op, identities, |this, asked, out| this.client(asked, &request, out))
+    }
+
+    /// Prepares a write that no connection may ask for any more: its session is gone or going.
+    pub fn refuse(&mut self, now: Now, tree: &Tree, session: SessionId, cxid: i32, error: ErrorCode) -> Prepared {
+        self.txn(now, tree, (session, cxid), OpCode::ERROR, &[], |_, _, _| Err(error))
+    }
+
+    /// Prepares a new session.
+    pub fn create_session(&mut self, now: Now, tree: &Tree, session: SessionId, timeout_ms: i32) -> Prepared {
+        self.txn(now, tree, (session, 0), OpCode::CREATE_SESSION, &[], |_, _, out| {
+            out.int(timeout_ms);
+            Ok(Box::default())
+        })
+    }
+
+    /// Prepares a session's end: asked for by its client with `cxid`, or because it expired.
+    pub fn close_session(&mut self, now: Now, tree: &Tree, session: SessionId, cxid: i32) -> Prepared {
+        self.txn(now, tree, (session, cxid), OpCode::CLOSE_SESSION, &[], |this, asked, out| {
+            this.close(asked, out);
+            Ok(Box::default())
+        })
+    }
+
+    /// Prepares the removal of a container or TTL znode by the reaper (semantics.md 4.9).
+    pub fn delete_container(&mut self, now: Now, tree: &Tree, path: &str) -> Prepared {
+        self.txn(now, tree, (SessionId::NONE, 0), OpCode::DELETE_CONTAINER, &[], |this, asked, out| {
+            this.reap(asked, path, out)?;
+            Ok(Box::default())
+        })
+    }
+
+    fn txn(
+        &mut self,
+        now: Now,
+        tree: &Tree,
+        (session, cxid): (SessionId, i32),
+        op: OpCode,
+        identities: &[Identity],
+        make: impl FnOnce(&mut Self, &Asked<'_>, &mut BytesMut) -> Result<Box<[OpCode]>, ErrorCode>,
+    ) -> Prepared {
+        let zxid = match self.last_zxid.next() {
+            Some(zxid) => zxid,
+            None if self.rules.epoch_rolls_over => Zxid::new(self.last_zxid.epoch() + 1, 0),
+            None => return Prepared::EpochFull,
+        };
+        self.last_zxid = zxid;
+        let header = TxnHeader { session, cxid, zxid, time_ms: now.wall_ms, op };
+        let asked = Asked { tree, identities, header };
+        let mut out = std::mem::take(&mut self.arena);
+        out.reserve(ARENA_BYTES.min(1024));
+        header.encode(&mut out);
+        let layouts = match make(self, &asked, &mut out) {
+            Ok(layouts) => {
+                if self.rules.digest {
+                    TxnDigest::new(self.outstanding.digest()).encode(&mut out);
+                }
+                layouts
+            }
+            Err(error) => {
+                out.clear();
+                TxnHeader { op: OpCode::ERROR, ..header }.encode(&mut out);
+                out.int(error.0);
+                Box::default()
+            }
+        };
+        let body = out.split().freeze();
+        if out.capacity() < 1024 {
+            out = BytesMut::with_capacity(ARENA_BYTES);
+        }
+        self.arena = out;
+        Prepared::Txn { zxid, body, layouts }
+    }
+
+    fn client(
+        &mut self,
+        asked: &Asked<'_>,
+        request: &Request<'_>,
+        out: &mut BytesMut,
+    ) -> Result<Box<[OpCode]>, ErrorCode> {
+        match request {
+            Request::Create(create) => {
+                let kind = self.kind_alone(create)?;
+                self.create(asked, create, kind, out)?;
+            }
+            Request::Delete(delete) => self.delete(asked, delete, out)?,
+            Request::SetData(set_data) => self.set_data(asked, set_data, out)?,
+            Request::SetAcl(set_acl) => self.set_acl(asked, set_acl, out)?,
+            Request::Multi(ops) => return Ok(self.multi(asked, ops, out)),
+            Request::CloseSession => self.close(asked, out),
+            Request::Reconfig(_) if !self.rules.reconfig_enabled => return Err(ErrorCode::RECONFIG_DISABLED),
+            // Standalone servers do not reconfigure (EN-27).
+            Request::Reconfig(_) => return Err(ErrorCode::UNIMPLEMENTED),
+            Request::Exists(_)
+            | Request::GetData(_)
+            | Request::GetAcl(_)
+            | Request::GetChildren(_)
+            | Request::GetChildren2(_)
+            | Request::Sync(_)
+            | Request::Ping
+            | Request::MultiRead(_)
+            | Request::CheckWatches(..)
+            | Request::RemoveWatches(..)
+            | Request::SetWatches(_)
+            | Request::GetEphemerals(_)
+            | Request::GetAllChildrenNumber(_)
+            | Request::AddWatch(..)
+            | Request::WhoAmI => unreachable!("{:?} is no write and was not sent here", asked.header.op),
+        }
+        Ok(Box::default())
+    }
+
+    /// The kind that a create makes on its own: the opcode decides, flag 4 does not (CL-25).
+    fn kind_alone(&self, create: &Create<'_>) -> Result<(CreateMode, CreateKind), ErrorCode> {
+        let mode = create.mode().ok_or(ErrorCode::BAD_ARGUMENTS)?;
+        self.check_ttl(create, mode)?;
+        let kind = match create.op {
+            OpCode::CREATE_CONTAINER => CreateKind::Container,
+            OpCode::CREATE_TTL if mode.ttl => CreateKind::Ttl(create.ttl_ms),
+            // Apache logs this one, and dies of it (client-protocol.md 5.4).
+            OpCode::CREATE_TTL => return Err(ErrorCode::BAD_ARGUMENTS),
+            _ if mode.ephemeral => CreateKind::Ephemeral,
+            _ => CreateKind::Persistent,
+        };
+        Ok((mode, kind))
+    }
+
+    /// The kind that a create makes inside a multi: the flags decide, and with them how the result is laid out.
+    fn kind_in_multi(&self, create: &Create<'_>) -> Result<(CreateMode, CreateKind, OpCode), ErrorCode> {
+        let mode = create.mode().ok_or(ErrorCode::BAD_ARGUMENTS)?;
+        if mode.ttl || create.op != OpCode::CREATE_TTL {
+            self.check_ttl(create, mode)?;
+        }
+        let (kind, layout) = match create.op {
+            OpCode::CREATE_TTL if mode.ttl => (CreateKind::Ttl(create.ttl_ms), OpCode::CREATE2),
+            OpCode::CREATE_TTL => (CreateKind::Persistent, OpCode::CREATE),
+            _ if mode.container => (CreateKind::Container, OpCode::CREATE2),
+            OpCode::CREATE2 => (CreateKind::Persistent, OpCode::CREATE2),
+            _ => (CreateKind::Persistent, OpCode::CREATE),
+        };
+        let kind = if mode.ephemeral { CreateKind::Ephemeral } else { kind };
+        Ok((mode, kind, layout))
+    }
+
+    fn check_ttl(&self, create: &Create<'_>, mode: CreateMode) -> Result<(), ErrorCode> {
+        if mode.ttl && !self.rules.extended_types {
+            return Err(ErrorCode::UNIMPLEMENTED);
+        }
+        let fits = if mode.ttl { (1..=TTL_MAX_MS).contains(&create.ttl_ms) } else { create.ttl_ms < 0 };
+        if fits { Ok(()) } else { Err(ErrorCode::BAD_ARGUMENTS) }
+    }
+
+    /// semantics.md 4.1 from line 5 on.
+    fn create(
+        &mut self,
+        asked: &Asked<'_>,
+        create: &Create<'_>,
+        (mode, kind): (CreateMode, CreateKind),
+        out: &mut BytesMut,
+    ) -> Result<(), ErrorCode> {
+        if create.path.contains('\0') {
+            return Err(ErrorCode::BAD_ARGUMENTS);
+        }
+        let (parent_path, _) = path::split(&create.path).ok_or(ErrorCode::BAD_ARGUMENTS)?;
+        let acl = self.rules.auth.fix_up(create.acl, asked.identities)?;
+        let parent = self.outstanding.find(asked.tree, parent_path).ok_or(ErrorCode::NO_NODE)?;
+        self.check_acl(asked, &parent, Perms::CREATE)?;
+        let path = if mode.sequential {
+            format!("{}{:010}", create.path, parent.stat.cversion).into()
+        } else {
+            create.path.clone()
+        };
+        path::validate(&path).map_err(|_| ErrorCode::BAD_ARGUMENTS)?;
+        if self.outstanding.find(asked.tree, &path).is_some() {
+            return Err(ErrorCode::NODE_EXISTS);
+        }
+        if let Owner::Session(_) = Owner::from_stored(parent.stat.owner, self.rules.extended_types) {
+            return Err(ErrorCode::NO_CHILDREN_FOR_EPHEMERALS);
+        }
+        // A limit on the root is none; Apache dies applying it (client-protocol.md 5.4).
+        if parent_path == path::QUOTA_ROOT
+            && path.ends_with(LIMITS)
+            && path.len() == parent_path.len() + 1 + LIMITS.len()
+        {
+            return Err(ErrorCode::BAD_ARGUMENTS);
+        }
+        let length = create.data.map_or(0, <[u8]>::len);
+        self.check_quota(asked, &path, 1, length as i64)?;
+
+        let parent_cversion = parent.stat.cversion.wrapping_add(1);
+        let acl_bytes = AclBytes::from_checked(&acl);
+        CreateTxn { path: path.as_ref().into(), data: create.data, acl: acl_bytes, kind, parent_cversion }.encode(out);
+        self.change_parent(asked, parent_path, &parent, 1);
+        let owner = match kind {
+            CreateKind::Persistent => Owner::Nobody,
+            CreateKind::Ephemeral => Owner::Session(asked.header.session),
+            CreateKind::Container => Owner::Container,
+            CreateKind::Ttl(ttl_ms) => Owner::Ttl(ttl_ms),
+        };
+        let (zxid, time_ms) = (asked.header.zxid.0, asked.header.time_ms);
+        let stat = StoredStat {
+            czxid: zxid,
+            mzxid: zxid,
+            pzxid: zxid,
+            ctime: time_ms,
+            mtime: time_ms,
+            owner: owner.to_stored(),
+            ..StoredStat::default()
+        };
+        let contents = self.contents(&path, create.data);
+        let znode = FutureZnode { stat, num_children: 0, data_length: length, acl: FutureAcl::new(&acl), contents };
+        self.outstanding.change(asked.header.zxid, &path, None, Some(znode));
+        Ok(())
+    }
+
+    /// semantics.md 4.2.
+    fn delete(&mut self, asked: &Asked<'_>, delete: &CheckVersion<'_>, out: &mut BytesMut) -> Result<(), ErrorCode> {
+        let path = &*delete.path;
+        if path.contains('\0') || path::RESERVED.contains(&path) {
+            return Err(ErrorCode::BAD_ARGUMENTS);
+        }
+        let (parent_path, _) = path::split(path).ok_or(ErrorCode::BAD_ARGUMENTS)?;
+        let parent = self.outstanding.find(asked.tree, parent_path).ok_or(ErrorCode::NO_NODE)?;
+        self.check_acl(asked, &parent, Perms::DELETE)?;
+        let znode = self.outstanding.find(asked.tree, path).ok_or(ErrorCode::NO_NODE)?;
+        check_version(delete.version, znode.stat.version)?;
+        if znode.num_children > 0 {
+            return Err(ErrorCode::NOT_EMPTY);
+        }
+        Txn::Delete(path.into()).encode(OpCode::DELETE, out);
+        self.remove(asked, path, &znode);
+        Ok(())
+    }
+
+    /// semantics.md 4.3.
+    fn set_data(&mut self, asked: &Asked<'_>, set_data: &SetData<'_>, out: &mut BytesMut) -> Result<(), ErrorCode> {
+        let path = &*set_data.path;
+        path::validate(path).map_err(|_| ErrorCode::BAD_ARGUMENTS)?;
+        let before = self.outstanding.find(asked.tree, path).ok_or(ErrorCode::NO_NODE)?;
+        self.check_acl(asked, &before, Perms::WRITE)?;
+        let length = set_data.data.map_or(0, <[u8]>::len);
+        self.check_quota(asked, path, 0, length as i64 - before.data_length as i64)?;
+        let version = next_version(set_data.version, before.stat.version)?;
+        let txn = SetDataTxn { path: path.into(), data: set_data.data, version };
+        Txn::SetData(txn).encode(OpCode::SET_DATA, out);
+        let mut after = before.clone();
+        after.stat.version = version;
+        after.stat.mzxid = asked.header.zxid.0;
+        after.stat.mtime = asked.header.time_ms;
+        after.data_length = length;
+        after.contents = self.contents(path, set_data.data);
+        self.outstanding.change(asked.header.zxid, path, Some(&before), Some(after));
+        Ok(())
+    }
+
+    /// semantics.md 4.4.
+    fn set_acl(&mut self, asked: &Asked<'_>, set_acl: &SetAcl<'_>, out: &mut BytesMut) -> Result<(), ErrorCode> {
+        let path = &*set_acl.path;
+        path::validate(path).map_err(|_| ErrorCode::BAD_ARGUMENTS)?;
+        let acl = self.rules.auth.fix_up(set_acl.acl, asked.identities)?;
+        let before = self.outstanding.find(asked.tree, path).ok_or(ErrorCode::NO_NODE)?;
+        self.check_acl(asked, &before, Perms::ADMIN)?;
+        let version = next_version(set_acl.version, before.stat.aversion)?;
+        let txn = SetAclTxn { path: path.into(), acl: AclBytes::from_checked(&acl), version };
+        Txn::SetAcl(txn).encode(OpCode::SET_ACL, out);
+        let mut after = before.clone();
+        after.stat.aversion = version;
+        after.acl = FutureAcl::new(&acl);
+        self.outstanding.change(asked.header.zxid, path, Some(&before), Some(after));
+        Ok(())
+    }
+
+    /// semantics.md 4.5.
+    fn check(&self, asked: &Asked<'_>, check: &CheckVersion<'_>, out: &mut BytesMut) -> Result<(), ErrorCode> {
+        path::validate(&check.path).map_err(|_| ErrorCode::BAD_ARGUMENTS)?;
+        let znode = self.outstanding.find(asked.tree, &check.path).ok_or(ErrorCode::NO_NODE)?;
+        self.check_acl(asked, &znode, Perms::READ)?;
+        check_version(check.version, znode.stat.version)?;
+        let txn = Txn::Check(check.path.as_ref().into(), check.version);
+        txn.encode(OpCode::CHECK, out);
+        Ok(())
+    }
+
+    /// semantics.md 4.6: all or nothing. A multi that fails is a txn of nothing but errors.
+    fn multi(&mut self, asked: &Asked<'_>, ops: &[MultiOp<'_>], out: &mut BytesMut) -> Box<[OpCode]> {
+        let savepoint = self.outstanding.begin();
+        let start = out.len();
+        out.length(ops.len());
+        let mut layouts = Vec::with_capacity(ops.len());
+        for (at, op) in ops.iter().enumerate() {
+            match self.part(asked, op, out) {
+                Ok(layout) => layouts.push(layout),
+                Err(error) => {
+                    self.outstanding.roll_back(&savepoint);
+                    out.truncate(start);
+                    put_failed_multi(ops.len(), at, error, out);
+                    return Box::default();
+                }
+            }
+        }
+        self.outstanding.keep();
+        layouts.into()
+    }
+
+    /// One part of a multi: its type, its length, its record.
+    fn part(&mut self, asked: &Asked<'_>, op: &MultiOp<'_>, out: &mut BytesMut) -> Result<OpCode, ErrorCode> {
+        let start = out.len();
+        out.int(0);
+        out.int(0);
+        let (logged, layout) = match op {
+            MultiOp::Create(create) => {
+                let (mode, kind, layout) = self.kind_in_multi(create)?;
+                self.create(asked, create, (mode, kind), out)?;
+                // 3.8.0 does not know create2 here: log create (storage.md 2.3).
+                let logged = match kind {
+                    CreateKind::Persistent | CreateKind::Ephemeral => OpCode::CREATE,
+                    CreateKind::Container => OpCode::CREATE_CONTAINER,
+                    CreateKind::Ttl(_) => OpCode::CREATE_TTL,
+                };
+                (logged, layout)
+            }
+            MultiOp::Delete(delete) => {
+                self.delete(asked, delete, out)?;
+                (OpCode::DELETE, OpCode::DELETE)
+            }
+            MultiOp::SetData(set_data) => {
+                self.set_data(asked, set_data, out)?;
+                (OpCode::SET_DATA, OpCode::SET_DATA)
+            }
+            MultiOp::Check(check) => {
+                self.check(asked, check, out)?;
+                (OpCode::CHECK, OpCode::CHECK)
+            }
+        };
+        let length = (out.len() - start - 8) as i32;
+        out[start..start + 4].copy_from_slice(&logged.0.to_be_bytes());
+        out[start + 4..start + 8].copy_from_slice(&length.to_be_bytes());
+        Ok(layout)
+    }
+
+    /// semantics.md 4.8: the session's ephemerals go with it, those on their way as well.
+    fn close(&mut self, asked: &Asked<'_>, out: &mut BytesMut) {
+        let paths = self.outstanding.ephemerals_of(asked.tree, asked.header.session);
+        out.length(paths.len());
+        for path in &paths {
+            out.ustring(path);
+            if let Some(znode) = self.outstanding.find(asked.tree, path) {
+                self.remove(asked, path, &znode);
+            }
+        }
+    }
+
+    /// semantics.md 4.9.
+    fn reap(&mut self, asked: &Asked<'_>, path: &str, out: &mut BytesMut) -> Result<(), ErrorCode> {
+        if path::RESERVED.contains(&path) {
+            return Err(ErrorCode::BAD_ARGUMENTS);
+        }
+        let znode = self.outstanding.find(asked.tree, path).ok_or(ErrorCode::NO_NODE)?;
+        if znode.num_children > 0 {
+            return Err(ErrorCode::NOT_EMPTY);
+        }
+        if let Owner::Session(_) = Owner::from_stored(znode.stat.owner, self.rules.extended_types) {
+            return Err(ErrorCode::BAD_VERSION);
+        }
+        Txn::Delete(path.into()).encode(OpCode::DELETE_CONTAINER, out);
+        self.remove(asked, path, &znode);
+        Ok(())
+    }
+
+    fn remove(&mut self, asked: &Asked<'_>, path: &str, znode: &FutureZnode) {
+        if let Some((parent_path, _)) = path::split(path)
+            && let Some(parent) = self.outstanding.find(asked.tree, parent_path)
+        {
+            self.change_parent(asked, parent_path, &parent, -1);
+        }
+        self.outstanding.change(asked.header.zxid, path, Some(znode), None);
+    }
+
+    fn change_parent(&mut self, asked: &Asked<'_>, path: &str, parent: &FutureZnode, children: i32) {
+        let mut after = parent.clone();
+        after.stat.pzxid = asked.header.zxid.0;
+        after.num_children = after.num_children.saturating_add_signed(children);
+        if children > 0 {
+            after.stat.cversion = after.stat.cversion.wrapping_add(1);
+        }
+        self.outstanding.change(asked.header.zxid, path, Some(parent), Some(after));
+    }
+
+    fn contents(&self, path: &str, data: Option<&[u8]>) -> Contents {
+        if self.rules.digest { Contents::of(path, data) } else { Contents::NONE }
+    }
+
+    fn check_acl(&self, asked: &Asked<'_>, znode: &FutureZnode, perms: Perms) -> Result<(), ErrorCode> {
+        let (acl, world) = znode.acl.resolve(asked.tree);
+        if self.rules.auth.allows(acl, world, perms, asked.identities) { Ok(()) } else { Err(ErrorCode::NO_AUTH) }
+    }
+
+    /// semantics.md 8: against what is applied, not against what is in flight.
+    fn check_quota(&self, asked: &Asked<'_>, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
+        let Some((subject, limits, usage)) = asked.tree.quota_of(path) else { return Ok(()) };
+        let over = |limit: i64, used: i64, more: i64| limit > -1 && more != 0 && used + more > limit;
+        if over(limits.count_hard, usage.count, count) || over(limits.bytes_hard, usage.bytes, bytes) {
+            tracing::warn!(quota = subject, ?limits, ?usage, "hard quota exceeded");
+            return if self.rules.enforce_quota { Err(ErrorCode::QUOTA_EXCEEDED) } else { Ok(()) };
+        }
+        let over_soft = |hard: i64, soft: i64, used: i64, more: i64| hard < 0 && over(soft, used, more);
+        if over_soft(limits.count_hard, limits.count, usage.count, count)
+            || over_soft(limits.bytes_hard, limits.bytes, usage.bytes, bytes)
+        {
+            tracing::warn!(quota = subject, ?limits, ?usage, "soft quota exceeded");
+        }
+        Ok(())
+    }
+}
+
+/// Nothing for the parts before the one that failed, its error, and "not reached" for the rest.
+fn put_failed_multi(parts: usize, failed: usize, error: ErrorCode, out: &mut BytesMut) {
+    out.length(parts);
+    for at in 0..parts {
+        let code = match at.cmp(&failed) {
+            std::cmp::Ordering::Less => ErrorCode::OK,
+            std::cmp::Ordering::Equal => error,
+            std::cmp::Ordering::Greater => ErrorCode::RUNTIME_INCONSISTENCY,
+        };
+        out.int(OpCode::ERROR.0);
+        out.buffer(Some(&code.0.to_be_bytes()));
+    }
+}
+
+fn check_version(expected: i32, current: i32) -> Result<(), ErrorCode> {
+    if expected == -1 || expected == current { Ok(()) } else { Err(ErrorCode::BAD_VERSION) }
+}
+
+/// The version after a change. -1 is left out, because it would mean "any" to the next one who asks (semantics.md 1.4).
+fn next_version(expected: i32, current: i32) -> Result<i32, ErrorCode> {
+    check_version(expected, current)?;
+    match current.wrapping_add(1) {
+        -1 => Ok(0),
+        next => Ok(next),
+    }
+}

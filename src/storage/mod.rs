@@ -1,0 +1,5 @@
+//! What is kept on disk.
+
+pub mod durable;
+
+pub use durable::Durable;
