@@ -1,6 +1,7 @@
 //! Preparing: a request is checked, top to bottom as semantics.md 4 lists it, and becomes a txn. The first check that
 //! fails decides; the failure becomes a txn too, because it takes a zxid (CL-55).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -8,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use super::outstanding::{FutureAcl, FutureZnode, Outstanding};
 use crate::auth::{AuthRules, Identity};
 use crate::ids::{Now, SessionId, Zxid};
-use crate::jute::JuteWrite;
+use crate::jute::{JuteError, JuteWrite};
 use crate::path;
 use crate::proto::{
     AclBytes, CheckVersion, Create, CreateMode, ErrorCode, MultiOp, OpCode, Perms, Request, SetAcl, SetData,
@@ -98,8 +99,13 @@ impl Prepare {
         (op, body): (OpCode, &[u8]),
         identities: &[Identity],
     ) -> Prepared {
-        let Ok((_, request)) = Request::decode(op, body) else {
-            return Prepared::Refused(ErrorCode::MARSHALLING);
+        let request = match Request::decode(op, body) {
+            Ok((_, request)) => request,
+            // A malformed multi has taken its zxid before it is looked into (CL-22); one with a null ACL has not.
+            Err(error) if op == OpCode::MULTI && JuteError::from(error) != JuteError::Null => {
+                return self.refuse(now, tree, session, cxid, ErrorCode::MARSHALLING);
+            }
+            Err(_) => return Prepared::Refused(ErrorCode::MARSHALLING),
         };
         self.txn(now, tree, (session, cxid), op, identities, |this, asked, out| this.client(asked, &request, out))
     }
@@ -202,6 +208,7 @@ impl Prepare {
             | Request::Sync(_)
             | Request::Ping
             | Request::MultiRead(_)
+            | Request::MultiReadOfWrites
             | Request::CheckWatches(..)
             | Request::RemoveWatches(..)
             | Request::SetWatches(_)
@@ -261,17 +268,18 @@ impl Prepare {
         (mode, kind): (CreateMode, CreateKind),
         out: &mut BytesMut,
     ) -> Result<(), ErrorCode> {
-        if create.path.contains('\0') {
+        let asked_path = create.path.as_deref().ok_or(ErrorCode::MARSHALLING)?;
+        if asked_path.contains('\0') {
             return Err(ErrorCode::BAD_ARGUMENTS);
         }
-        let (parent_path, _) = path::split(&create.path).ok_or(ErrorCode::BAD_ARGUMENTS)?;
+        let (parent_path, _) = path::split(asked_path).ok_or(ErrorCode::BAD_ARGUMENTS)?;
         let acl = self.rules.auth.fix_up(create.acl, asked.identities)?;
         let parent = self.outstanding.find(asked.tree, parent_path).ok_or(ErrorCode::NO_NODE)?;
         self.check_acl(asked, &parent, Perms::CREATE)?;
-        let path = if mode.sequential {
-            format!("{}{:010}", create.path, parent.stat.cversion).into()
+        let path: Cow<'_, str> = if mode.sequential {
+            format!("{asked_path}{:010}", parent.stat.cversion).into()
         } else {
-            create.path.clone()
+            asked_path.into()
         };
         path::validate(&path).map_err(|_| ErrorCode::BAD_ARGUMENTS)?;
         if self.outstanding.find(asked.tree, &path).is_some() {
@@ -318,7 +326,7 @@ impl Prepare {
 
     /// semantics.md 4.2.
     fn delete(&mut self, asked: &Asked<'_>, delete: &CheckVersion<'_>, out: &mut BytesMut) -> Result<(), ErrorCode> {
-        let path = &*delete.path;
+        let path = delete.path.as_deref().ok_or(ErrorCode::MARSHALLING)?;
         if path.contains('\0') || path::RESERVED.contains(&path) {
             return Err(ErrorCode::BAD_ARGUMENTS);
         }
@@ -337,8 +345,7 @@ impl Prepare {
 
     /// semantics.md 4.3.
     fn set_data(&mut self, asked: &Asked<'_>, set_data: &SetData<'_>, out: &mut BytesMut) -> Result<(), ErrorCode> {
-        let path = &*set_data.path;
-        path::validate(path).map_err(|_| ErrorCode::BAD_ARGUMENTS)?;
+        let path = valid(set_data.path.as_deref())?;
         let before = self.outstanding.find(asked.tree, path).ok_or(ErrorCode::NO_NODE)?;
         self.check_acl(asked, &before, Perms::WRITE)?;
         let length = set_data.data.map_or(0, <[u8]>::len);
@@ -358,8 +365,7 @@ impl Prepare {
 
     /// semantics.md 4.4.
     fn set_acl(&mut self, asked: &Asked<'_>, set_acl: &SetAcl<'_>, out: &mut BytesMut) -> Result<(), ErrorCode> {
-        let path = &*set_acl.path;
-        path::validate(path).map_err(|_| ErrorCode::BAD_ARGUMENTS)?;
+        let path = valid(set_acl.path.as_deref())?;
         let acl = self.rules.auth.fix_up(set_acl.acl, asked.identities)?;
         let before = self.outstanding.find(asked.tree, path).ok_or(ErrorCode::NO_NODE)?;
         self.check_acl(asked, &before, Perms::ADMIN)?;
@@ -375,11 +381,11 @@ impl Prepare {
 
     /// semantics.md 4.5.
     fn check(&self, asked: &Asked<'_>, check: &CheckVersion<'_>, out: &mut BytesMut) -> Result<(), ErrorCode> {
-        path::validate(&check.path).map_err(|_| ErrorCode::BAD_ARGUMENTS)?;
-        let znode = self.outstanding.find(asked.tree, &check.path).ok_or(ErrorCode::NO_NODE)?;
+        let path = valid(check.path.as_deref())?;
+        let znode = self.outstanding.find(asked.tree, path).ok_or(ErrorCode::NO_NODE)?;
         self.check_acl(asked, &znode, Perms::READ)?;
         check_version(check.version, znode.stat.version)?;
-        let txn = Txn::Check(check.path.as_ref().into(), check.version);
+        let txn = Txn::Check(path.into(), check.version);
         txn.encode(OpCode::CHECK, out);
         Ok(())
     }
@@ -528,6 +534,12 @@ fn put_failed_multi(parts: usize, failed: usize, error: ErrorCode, out: &mut Byt
         out.int(OpCode::ERROR.0);
         out.buffer(Some(&code.0.to_be_bytes()));
     }
+}
+
+fn valid(path: Option<&str>) -> Result<&str, ErrorCode> {
+    let path = path.ok_or(ErrorCode::BAD_ARGUMENTS)?;
+    path::validate(path).map_err(|_| ErrorCode::BAD_ARGUMENTS)?;
+    Ok(path)
 }
 
 fn check_version(expected: i32, current: i32) -> Result<(), ErrorCode> {

@@ -32,6 +32,13 @@ pub(super) fn answer(
         reply(database, lane, state, request, now_ms, Err(ErrorCode::MARSHALLING));
         return;
     };
+    if let Request::MultiReadOfWrites = decoded {
+        // The reference has begun the list of results before it notices.
+        let header = ReplyHeader { xid: request.header.xid, zxid: database.last_zxid(), error: ErrorCode::MARSHALLING };
+        let end = |out: &mut Vec<u8>| MultiHeader::END.encode(out);
+        state.push_reply(lane.statistics(), (op, request.received_ms, now_ms), header, end);
+        return;
+    }
     let reader = Reader { database, lane, identities: request.identities };
     let answer = reader.answer(state, &decoded);
     reply(database, lane, state, request, now_ms, answer);
@@ -179,13 +186,14 @@ impl<'a> Reader<'a> {
                 self.set_watches(state, watches);
                 Ok(Answer::Nothing)
             }
-            Request::Create(_)
+            Request::MultiReadOfWrites
+            | Request::Create(_)
             | Request::Delete(_)
             | Request::SetData(_)
             | Request::SetAcl(_)
             | Request::Multi(_)
             | Request::Reconfig(_)
-            | Request::CloseSession => unreachable!("{request:?} is a write and was not sent here"),
+            | Request::CloseSession => unreachable!("{request:?} is not answered here"),
         }
     }
 

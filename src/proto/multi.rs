@@ -62,8 +62,13 @@ pub(super) fn decode_multi(input: &[u8]) -> Parsed<'_, Vec<MultiOp<'_>>> {
     decode_list(input, |op, input| match op {
         OpCode::CREATE | OpCode::CREATE2 | OpCode::CREATE_CONTAINER | OpCode::CREATE_TTL => {
             let (input, create) = Create::decode(op, input)?;
-            if create.mode().is_none() || create.acl.is_null() {
+            // A TTL needs createTTL here, whatever the server allows.
+            let fits = create.mode().is_some_and(|mode| !mode.ttl || op == OpCode::CREATE_TTL);
+            if !fits {
                 return fail(JuteError::Value(create.flags));
+            }
+            if create.acl.is_null() {
+                return fail(JuteError::Null);
             }
             Ok((input, MultiOp::Create(create)))
         }

@@ -1,7 +1,7 @@
 //! Request records, one per operation, each with the fields in the order of the wire (client-protocol.md 5.1).
 //!
-//! Strings and buffers borrow from the frame. A null path is an error here: for every operation that needs one the
-//! answer is -5 (client-protocol.md 5.3).
+//! Strings and buffers borrow from the frame. A null path decodes in a write, which takes a zxid before it fails; in a
+//! read that needs one it is an error here (client-protocol.md 5.3).
 
 use std::borrow::Cow;
 
@@ -59,7 +59,7 @@ pub struct Create<'a> {
     /// Which of the four.
     pub op: OpCode,
     /// The path asked for; a sequential one gets a suffix.
-    pub path: Cow<'a, str>,
+    pub path: Option<Cow<'a, str>>,
     /// The data; null stays null.
     pub data: Option<&'a [u8]>,
     /// The ACL list as it came.
@@ -74,9 +74,9 @@ impl<'a> Create<'a> {
     /// Decodes the record of `op`, one of the four.
     ///
     /// # Errors
-    /// When a field is cut short or the path is null.
+    /// When a field is cut short.
     pub fn decode(op: OpCode, input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, path) = text(input)?;
+        let (input, path) = ustring(input)?;
         let (input, data) = buffer(input)?;
         let (input, acl) = AclBytes::decode(input)?;
         let (input, flags) = int(input)?;
@@ -100,7 +100,7 @@ impl<'a> Create<'a> {
 #[derive(Clone, PartialEq, Debug)]
 pub struct CheckVersion<'a> {
     /// Which znode.
-    pub path: Cow<'a, str>,
+    pub path: Option<Cow<'a, str>>,
     /// Its data version; -1 for any.
     pub version: i32,
 }
@@ -109,9 +109,9 @@ impl<'a> CheckVersion<'a> {
     /// Decodes the record.
     ///
     /// # Errors
-    /// When a field is cut short or the path is null.
+    /// When a field is cut short.
     pub fn decode(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, path) = text(input)?;
+        let (input, path) = ustring(input)?;
         let (input, version) = int(input)?;
         Ok((input, Self { path, version }))
     }
@@ -121,7 +121,7 @@ impl<'a> CheckVersion<'a> {
 #[derive(Clone, PartialEq, Debug)]
 pub struct SetData<'a> {
     /// Which znode.
-    pub path: Cow<'a, str>,
+    pub path: Option<Cow<'a, str>>,
     /// The new data; null stays null.
     pub data: Option<&'a [u8]>,
     /// The version it should have; -1 for any.
@@ -132,9 +132,9 @@ impl<'a> SetData<'a> {
     /// Decodes the record.
     ///
     /// # Errors
-    /// When a field is cut short or the path is null.
+    /// When a field is cut short.
     pub fn decode(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, path) = text(input)?;
+        let (input, path) = ustring(input)?;
         let (input, data) = buffer(input)?;
         let (input, version) = int(input)?;
         Ok((input, Self { path, data, version }))
@@ -145,7 +145,7 @@ impl<'a> SetData<'a> {
 #[derive(Clone, PartialEq, Debug)]
 pub struct SetAcl<'a> {
     /// Which znode.
-    pub path: Cow<'a, str>,
+    pub path: Option<Cow<'a, str>>,
     /// The new list as it came.
     pub acl: AclBytes<'a>,
     /// The ACL version it should have; -1 for any.
@@ -292,6 +292,8 @@ pub enum Request<'a> {
     Multi(Vec<MultiOp<'a>>),
     /// multiRead.
     MultiRead(Vec<Request<'a>>),
+    /// A multiRead of nothing but writes: refused, but with a list behind the error (client-protocol.md 4).
+    MultiReadOfWrites,
     /// reconfig.
     Reconfig(Reconfig<'a>),
     /// checkWatches; a null path matches nothing.
@@ -340,7 +342,7 @@ impl<'a> Request<'a> {
                 Ok((input, Self::GetAcl(path)))
             }
             OpCode::SET_ACL => {
-                let (input, path) = text(input)?;
+                let (input, path) = ustring(input)?;
                 let (input, acl) = AclBytes::decode(input)?;
                 let (input, version) = int(input)?;
                 Ok((input, Self::SetAcl(SetAcl { path, acl, version })))
@@ -354,10 +356,13 @@ impl<'a> Request<'a> {
                 let (input, ops) = decode_multi(input)?;
                 Ok((input, Self::Multi(ops)))
             }
-            OpCode::MULTI_READ => {
-                let (input, ops) = decode_multi_read(input)?;
-                Ok((input, Self::MultiRead(ops)))
-            }
+            OpCode::MULTI_READ => match decode_multi_read(input) {
+                Ok((input, ops)) => Ok((input, Self::MultiRead(ops))),
+                Err(error) => match decode_multi(input) {
+                    Ok((input, _)) => Ok((input, Self::MultiReadOfWrites)),
+                    Err(_) => Err(error),
+                },
+            },
             OpCode::RECONFIG => {
                 let (input, joining) = ustring(input)?;
                 let (input, leaving) = ustring(input)?;
