@@ -102,7 +102,7 @@ impl Prepare {
         let request = match Request::decode(op, body) {
             Ok((_, request)) => request,
             // A malformed multi has taken its zxid before it is looked into (CL-22); one with a null ACL has not.
-            Err(error) if op == OpCode::MULTI && JuteError::from(error) != JuteError::Null => {
+            Err(error) if op == OpCode::MULTI && error != nom::Err::Error(JuteError::Null) => {
                 return self.refuse(now, tree, session, cxid, ErrorCode::MARSHALLING);
             }
             Err(_) => return Prepared::Refused(ErrorCode::MARSHALLING),
