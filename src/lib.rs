@@ -6,5 +6,6 @@ pub mod ids;
 pub mod jute;
 pub mod path;
 pub mod proto;
+pub mod storage;
 pub mod tree;
 pub mod txn;
