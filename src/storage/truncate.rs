@@ -51,7 +51,7 @@ pub fn plan_truncation(disk: &dyn Disk, target: Zxid, body_bytes_max: usize) -> 
     Ok(Some(plan))
 }
 
-/// Carries a plan out. The log writer must have closed its file before; recover again afterwards.
+/// Carries a plan out. The log writer must be stopped before; recover and start another afterwards.
 ///
 /// # Errors
 /// Those of the disk.
@@ -73,7 +73,7 @@ pub fn carry_out(disk: &dyn Disk, plan: &Truncation) -> io::Result<()> {
 
 /// The newest good snapshot without effects of txns above `target`, and the names of those that have some.
 fn split_snapshots(disk: &dyn Disk, target: Zxid) -> io::Result<Option<(Zxid, Vec<String>)>> {
-    let mut too_new = Vec::new();
+    let (mut base, mut too_new) = (None, Vec::new());
     for file in list_snapshots(disk)? {
         if file.zxid > target {
             too_new.push(file.name);
@@ -81,11 +81,12 @@ fn split_snapshots(disk: &dyn Disk, target: Zxid) -> io::Result<Option<(Zxid, Ve
         }
         match read_trailer(disk, &file)? {
             Some(trailer) if trailer.end_zxid().is_some_and(|end| end > target) => too_new.push(file.name),
-            Some(_) => return Ok(Some((file.zxid, too_new))),
+            // Older ones are read as well: once this one is lost, recovery would take them.
+            Some(_) => base = base.or(Some(file.zxid)),
             None => {}
         }
     }
-    Ok(None)
+    Ok(base.map(|base| (base, too_new)))
 }
 
 /// `None` when the snapshot is bad.
