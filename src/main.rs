@@ -1,69 +1,82 @@
 //! The `zkd` binary: run the server, or one of its tools.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
-use zkd::auth::*;
-use zkd::ids::*;
-use zkd::net::*;
-use zkd::node::*;
-use zkd::peer::*;
-use zkd::pipeline::*;
-fn main() {
-    let port: u16 = std::env::args().nth(1).and_then(|p| p.parse().ok()).unwrap_or(2181);
-    let ext = std::env::args().nth(2).is_some();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let auth = Arc::new(AuthRules {
-        super_digest: ext.then(|| "super:g9oN2HttPfn8MMWJZ2r45Np/LIA=".into()),
-        ..AuthRules::default()
-    });
-    let tree = zkd::tree::Tree::new(zkd::tree::TreeOptions { hash_seed: 5, extended_types: ext, digest: true });
-    let db = Database::new(tree, Default::default(), Zxid::ZERO, auth.clone());
-    let db: SharedDatabase = Arc::new(parking_lot::RwLock::new(db));
-    let rules = PeerRules {
-        sid: Sid(1),
-        tick_ms: 2000,
-        negotiation: zkd::session::Negotiation { min_ms: 4000, max_ms: 40000 },
-        prepare: PrepareRules {
-            auth,
-            extended_types: ext,
-            enforce_quota: ext,
-            reconfig_enabled: ext,
-            digest: true,
-            epoch_rolls_over: true,
+use std::time::Duration;
+
+use zkd::auth::AuthRules;
+use zkd::net::ConnectionLimits;
+use zkd::node::{PlainWords, Server, Settings};
+use zkd::peer::{ReaperRules, SnapshotRules};
+use zkd::session::Negotiation;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn settings(text: &str) -> Settings {
+    let get = |key: &str| {
+        text.lines()
+            .filter_map(|l| l.split_once('='))
+            .filter(|(k, _)| k.trim() == key)
+            .map(|(_, v)| v.trim().to_owned())
+            .next_back()
+    };
+    let tick: u64 = get("tickTime").and_then(|v| v.parse().ok()).unwrap_or(3000);
+    let dir: PathBuf = get("dataDir").unwrap_or_else(|| "zkd-data".into()).into();
+    Settings {
+        client_address: ([0, 0, 0, 0], get("clientPort").and_then(|v| v.parse().ok()).unwrap_or(2181)).into(),
+        backlog: -1,
+        data_log_dir: get("dataLogDir").map(Into::into).unwrap_or_else(|| dir.clone()),
+        data_dir: dir,
+        autocreate: true,
+        tick_ms: tick,
+        negotiation: Negotiation { min_ms: 2 * tick as i32, max_ms: 20 * tick as i32 },
+        limits: ConnectionLimits {
+            frame_bytes_max: 0xfffff,
+            per_address_max: get("maxClientCnxns").and_then(|v| v.parse().ok()).unwrap_or(60),
+            total_max: 0,
+            outstanding_max: 1000,
+            large_request_threshold: None,
+            large_request_bytes_max: 0,
+            sessionless_ms: 10000,
+            keep_alive: false,
         },
-        snapshots: SnapshotRules { txns: 100000, bytes: 0 },
-        reaper: ReaperRules { interval_ms: 60000, per_minute_max: 10000, never_used_ms: 0 },
-        seed: 1,
-    };
-    let peer = Peer::new(rules, db.clone(), clock.now());
-    let (handle, inbox) = OwnerHandle::new();
-    let h2 = handle.clone();
-    let carry = move |o: Output| {
-        if let Output::Append(list) = o {
-            if let Some((z, _)) = list.last() {
-                h2.send(Input::Durable(zkd::storage::Durable::after_flush(*z)));
-            }
-        }
-    };
-    let statistics = Arc::new(ServerStatistics::default());
-    let limits = ConnectionLimits {
-        frame_bytes_max: 1048575,
-        per_address_max: 0,
-        total_max: 0,
-        outstanding_max: 1000,
-        large_request_threshold: None,
-        large_request_bytes_max: 0,
-        sessionless_ms: 10000,
-        keep_alive: false,
-    };
-    let ctx = Arc::new(ClientContext {
-        database: db,
-        owner: Arc::new(handle),
-        words: Arc::new(PlainWords),
-        clock: clock.clone(),
-        connections: Arc::default(),
-        statistics,
-        limits,
-        serving: true.into(),
+        auth: AuthRules {
+            super_digest: get("DigestAuthenticationProvider.superDigest").map(Into::into),
+            ..AuthRules::default()
+        },
+        extended_types: get("extendedTypesEnabled").as_deref() == Some("true"),
+        enforce_quota: get("enforceQuota").as_deref() == Some("true"),
+        reconfig_enabled: get("reconfigEnabled").as_deref() == Some("true"),
+        digest: true,
+        snapshots: SnapshotRules {
+            txns: get("snapCount").and_then(|v| v.parse().ok()).unwrap_or(100_000),
+            bytes: 4 << 30,
+        },
+        compression: Default::default(),
+        snapshot_last_zxid: true,
+        log: Default::default(),
+        recovery: Default::default(),
+        reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
+        purge_interval: None::<Duration>,
+        purge_keep: 3,
+    }
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let text = std::env::args().nth(2).map(|f| std::fs::read_to_string(f).unwrap_or_default()).unwrap_or_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = Server::start(settings(&text), |_| Arc::new(PlainWords)).and_then(|server| match runtime {
+        Ok(runtime) => runtime.block_on(server.run()),
+        Err(e) => Err(e.into()),
     });
-    let _port = listen(&ctx, ([0, 0, 0, 0], port).into(), -1, 2).unwrap();
-    OwnerLoop { peer, clock, carry_out: carry }.run(&inbox);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            tracing::error!("{e}");
+            ExitCode::from(e.exit_code())
+        }
+    }
 }
