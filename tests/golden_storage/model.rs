@@ -213,7 +213,8 @@ fn client_view(node: &Node) -> Value {
     let count = i32::try_from(node.children.len()).expect("a small sample");
     let acl = match &node.acl {
         None => json!([{ "perms": 31, "scheme": "world", "id": "anyone" }]),
-        Some(bytes) => AclBytes::decode(bytes).map(|(_, acl)| acl)
+        Some(bytes) => AclBytes::decode(bytes)
+            .map(|(_, acl)| acl)
             .expect("checked when it was read")
             .entries()
             .iter()
