@@ -9,7 +9,7 @@ use std::slice;
 
 use super::disk::{Dir, Disk};
 use super::snapshot_files::parse_zxid;
-use super::txn_log::{HEADER_LENGTH, LogError, LogFault, LogReader, Step};
+use super::txn_log::{HEADER_LENGTH, LogError, LogFault, LogReader, Rest, Step};
 use crate::ids::Zxid;
 
 /// The name of a log file.
@@ -115,7 +115,7 @@ pub enum TailKind {
     Hole,
     /// Part of a record.
     Torn,
-    /// A whole record whose checksum is wrong.
+    /// A record whose checksum or length is wrong.
     BadRecord,
 }
 
@@ -223,15 +223,22 @@ fn next_record<R: Read>(reader: &mut LogReader<R>, is_last_file: bool) -> Result
     let offset = reader.offset();
     match step {
         Ok(Step::Record) => reader.zxid().map(Ok),
-        // What stands behind the padding is of interest in the last file only: it is read for that.
-        Ok(Step::End) if !is_last_file || reader.rest_is_padding()? => Ok(Err((offset, TailKind::Clean))),
-        Ok(Step::End) => Ok(Err((offset, TailKind::Hole))),
-        Ok(Step::Torn) => {
-            let place = reader.fault(LogFault::EndByte);
-            if reader.good_record_follows()? { Err(place) } else { Ok(Err((offset, TailKind::Torn))) }
-        }
-        Err(error @ LogError { fault: LogFault::Checksum { .. }, .. }) if is_last_file => {
-            if reader.good_record_follows()? { Err(error) } else { Ok(Err((offset, TailKind::BadRecord))) }
+        // Another file's first txn says whether one is missing before it.
+        Ok(Step::End) if !is_last_file => Ok(Err((offset, TailKind::Clean))),
+        Ok(Step::End) => match reader.rest()? {
+            Rest::Padding => Ok(Err((offset, TailKind::Clean))),
+            Rest::Garbage => Ok(Err((offset, TailKind::Hole))),
+            Rest::Records => Err(LogFault::Hole.at(reader.file(), offset)),
+        },
+        Ok(Step::Torn) => match reader.rest()? {
+            Rest::Padding | Rest::Garbage => Ok(Err((offset, TailKind::Torn))),
+            Rest::Records => Err(LogFault::Incomplete.at(reader.file(), offset)),
+        },
+        Err(error @ LogError { fault: LogFault::Checksum { .. } | LogFault::Length { .. }, .. }) if is_last_file => {
+            match reader.rest()? {
+                Rest::Padding | Rest::Garbage => Ok(Err((offset, TailKind::BadRecord))),
+                Rest::Records => Err(error),
+            }
         }
         Err(error) => Err(error),
     }

@@ -115,7 +115,10 @@ impl fmt::Display for Note {
             Note::SnapshotBad(error) => write!(f, "skipped a bad snapshot: {error}"),
             Note::BlankLogRemoved(name) => write!(f, "removed {name}: no byte of it was ever written"),
             Note::TailCut(Tail { file, offset, kind: TailKind::BadRecord }) => {
-                write!(f, "cut {file} at {offset}: its last txn has a wrong checksum, so it was never acknowledged")
+                write!(
+                    f,
+                    "cut {file} at {offset}: its last txn has a wrong checksum or length, so it was never acknowledged"
+                )
             }
             Note::TailCut(Tail { file, offset, .. }) => {
                 write!(f, "cut {file} at {offset}: its last txn is not all there, so it was never acknowledged")
@@ -190,7 +193,8 @@ fn log_advice(fault: &LogFault) -> &'static str {
         }
         LogFault::Header { .. }
         | LogFault::Checksum { .. }
-        | LogFault::EndByte
+        | LogFault::Incomplete
+        | LogFault::Hole
         | LogFault::Record(_)
         | LogFault::Order { .. } => ADVICE_COPY,
     }

@@ -201,13 +201,19 @@ fn a_torn_first_txn_takes_its_file_with_it() {
 }
 
 #[test]
-fn what_stands_behind_the_padding_is_said_and_left() {
+fn garbage_behind_the_padding_is_said_and_left_but_txns_there_are_refused() {
     let disk = MemoryDisk::new();
     snapshot(&disk, 0);
     let name = log(&disk, &[1, 2, 3]);
     let length = record(2).len();
     let second = HEADER_LENGTH + length;
     disk.edit(Dir::Logs, &name, |bytes| bytes[second..second + length].fill(0)).expect("just written");
+    let refused = default_run(&disk).1.expect_err("txn 3 may have been acknowledged, and so may 2");
+    assert!(
+        matches!(refused, RecoveryError::Log(LogError { offset, fault: LogFault::Hole, .. }) if offset == second as u64)
+    );
+
+    disk.edit(Dir::Logs, &name, |bytes| bytes.truncate(bytes.len() - 1)).expect("still there");
     let before = disk.get(Dir::Logs, &name);
     let (told, recovered) = default_run(&disk);
     assert_eq!(told.applied, [1]);

@@ -78,9 +78,12 @@ pub enum LogFault {
         /// As the record says.
         expected: u64,
     },
-    /// The end byte is missing, and yet good records follow.
-    #[error("a txn without its end byte, with good ones behind it")]
-    EndByte,
+    /// A record without its end byte, or with a length that leads nowhere, and yet good ones follow.
+    #[error("a txn is not all there, with good ones behind it")]
+    Incomplete,
+    /// Zeros as of padding, and yet good records follow.
+    #[error("zeros stand where a txn should, with good ones behind them")]
+    Hole,
     /// The body has a good checksum, and yet is no txn.
     #[error("the txn cannot be read: {0}")]
     Record(JuteError),
@@ -121,6 +124,17 @@ pub enum Step {
     Torn,
 }
 
+/// See [`LogReader::rest`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rest {
+    /// Nothing, or zeros.
+    Padding,
+    /// Bytes among which no good record is.
+    Garbage,
+    /// A good record, at least.
+    Records,
+}
+
 /// Reads a log file record by record.
 pub struct LogReader<R> {
     window: Window<R>,
@@ -151,7 +165,7 @@ impl<R: Read> LogReader<R> {
     /// Goes to the next record.
     ///
     /// # Errors
-    /// [`LogFault::Length`], [`LogFault::Checksum`] or [`LogFault::Io`]. After a checksum error one may go on.
+    /// [`LogFault::Length`], [`LogFault::Checksum`] or [`LogFault::Io`].
     pub fn advance(&mut self) -> Result<Step, LogError> {
         self.window.consume(self.record_length);
         self.record_length = 0;
@@ -213,46 +227,51 @@ impl<R: Read> LogReader<R> {
         self.window.offset()
     }
 
+    /// The file's name.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// Names this place as the one of a fault.
     #[must_use]
     pub fn fault(&self, fault: LogFault) -> LogError {
         fault.at(&self.file, self.offset())
     }
 
-    /// Whether any good record stands behind a bad one, where the lengths in the bad ones lead to it.
+    /// What stands from here to the end. Reads to the end, or up to a good record.
+    ///
+    /// Lengths are not followed, since a bad one leads astray: every byte may be the first of a record.
     ///
     /// # Errors
     /// [`LogFault::Io`].
-    pub fn good_record_follows(&mut self) -> Result<bool, LogError> {
+    pub fn rest(&mut self) -> Result<Rest, LogError> {
+        self.record_length = 0;
+        let mut rest = Rest::Padding;
         loop {
-            let bad = self.offset();
-            match self.advance() {
-                Ok(Step::Record) => return Ok(true),
-                Ok(Step::End) | Err(LogError { fault: LogFault::Length { .. }, .. }) => return Ok(false),
-                Ok(Step::Torn) | Err(LogError { fault: LogFault::Checksum { .. }, .. }) if self.offset() > bad => {}
-                Ok(Step::Torn) => return Ok(false),
-                Err(error) => return Err(error),
+            // Padding is skipped in one go, but for the zeros that may be a record's first.
+            let bytes = self.window.bytes();
+            let zeros = bytes.iter().position(|b| *b != 0).unwrap_or(bytes.len());
+            let only_zeros = zeros == bytes.len();
+            self.window.consume(zeros.saturating_sub(PREFIX_LENGTH - 1));
+            if only_zeros {
+                if self.window.more().map_err(|error| self.fault(error.into()))? {
+                    continue;
+                }
+                return Ok(rest);
             }
+            rest = Rest::Garbage;
+            if self.may_be_record() && matches!(self.step(), Ok(Step::Record)) {
+                return Ok(Rest::Records);
+            }
+            self.record_length = 0;
+            self.window.consume(1);
         }
     }
 
-    /// Whether nothing but zeros is left. Reads to the end.
-    ///
-    /// # Errors
-    /// [`LogFault::Io`].
-    pub fn rest_is_padding(&mut self) -> Result<bool, LogError> {
-        loop {
-            let count = self.window.bytes().len();
-            if self.window.bytes().iter().any(|b| *b != 0) {
-                return Ok(false);
-            }
-            self.window.consume(count);
-            match self.window.more() {
-                Ok(true) => {}
-                Ok(false) => return Ok(true),
-                Err(error) => return Err(self.fault(LogFault::Io(error))),
-            }
-        }
+    /// The upper half of a checksum is always zero: this saves most sums over garbage.
+    fn may_be_record(&self) -> bool {
+        self.window.bytes().iter().take(4).all(|b| *b == 0)
     }
 }
 
@@ -344,15 +363,24 @@ mod tests {
     }
 
     #[test]
-    fn a_good_record_behind_a_bad_one_is_found() {
-        let mut bytes = log(&[b"one", b"two", b"six"]);
-        let record = RECORD_OVERHEAD + 3;
-        bytes[HEADER_LENGTH + record - 1] = 0;
-        bytes[HEADER_LENGTH + record + PREFIX_LENGTH] ^= 1;
-        for (end, follows) in [(bytes.len(), true), (bytes.len() - 1, false), (bytes.len() - record, false)] {
-            let mut reader = LogReader::open(&bytes[..end], "log.1", 100).expect("a header");
-            assert_eq!(reader.advance().ok(), Some(Step::Torn));
-            assert_eq!(reader.good_record_follows().ok(), Some(follows), "{end}");
+    fn a_good_record_behind_a_bad_one_is_found_wherever_it_begins() {
+        let good = log(&[b"one", b"two", b"six"]);
+        let (record, end) = (RECORD_OVERHEAD + 3, good.len());
+        let rest = |bytes: &[u8]| {
+            let mut reader = LogReader::open(bytes, "log.1", 100).expect("a header");
+            assert_ne!(reader.advance().ok(), Some(Step::Record));
+            reader.rest().ok()
+        };
+        // A wrong end byte, a length that leads astray, a length of nothing, zeros all over.
+        for (at, value) in [(record - 1, vec![0]), (11, vec![90]), (11, vec![0]), (0, vec![0; record])] {
+            let mut bytes = good.clone();
+            bytes[HEADER_LENGTH + at..][..value.len()].copy_from_slice(&value);
+            assert_eq!(rest(&bytes), Some(Rest::Records), "{at} {value:?}");
+            let only_torn = [&bytes[..HEADER_LENGTH + record], &bytes[end - record..end - 1]].concat();
+            assert_eq!(rest(&only_torn), Some(Rest::Garbage), "{at} {value:?}");
         }
+        let padded = [&good[..HEADER_LENGTH], &[0; 1 << 20]].concat();
+        assert_eq!(rest(&padded), Some(Rest::Padding));
+        assert_eq!(rest(&[&padded[..], &good[HEADER_LENGTH..]].concat()), Some(Rest::Records));
     }
 }
