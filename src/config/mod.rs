@@ -245,7 +245,10 @@ impl Config {
     #[must_use]
     pub fn session_timeouts_ms(&self) -> (i32, i32) {
         let ticks = |count: u64| i32::try_from(self.tick_ms.saturating_mul(count)).unwrap_or(i32::MAX);
-        (self.session_timeout_min_ms.unwrap_or(ticks(2)), self.session_timeout_max_ms.unwrap_or(ticks(20)))
+        (
+            self.session_timeout_min_ms.unwrap_or_else(|| ticks(2)),
+            self.session_timeout_max_ms.unwrap_or_else(|| ticks(20)),
+        )
     }
 
     fn bare() -> Self {

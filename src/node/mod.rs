@@ -11,5 +11,5 @@ mod words;
 pub use clock::SystemClock;
 pub use owner::{Inspect, OwnerHandle, OwnerLoop};
 pub use server::{Server, ServerError, ServerView};
-pub use settings::Settings;
+pub use settings::{Settings, SettingsError};
 pub use words::PlainWords;

@@ -12,7 +12,7 @@ use crate::path;
 use crate::proto::WatcherType;
 
 /// How one watcher watches one path in one table; ways add up (since 3.9.0).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Modes(u8);
 
 impl Modes {
@@ -46,12 +46,6 @@ enum Watchers {
     None,
     One(WatcherId, Modes),
     Many(Box<HashMap<WatcherId, Modes, FixedState>>),
-}
-
-impl Default for Modes {
-    fn default() -> Self {
-        Modes(0)
-    }
 }
 
 impl Watchers {
