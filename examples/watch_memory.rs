@@ -15,6 +15,7 @@ fn resident_bytes() -> u64 {
     pages.unwrap_or(0) * 4096
 }
 
+#[expect(clippy::print_stdout, reason = "this is what the example is for")]
 fn measure(shape: &str, paths: u32) {
     let before = resident_bytes();
     let mut watches = Watches::new(1);
