@@ -3,6 +3,7 @@
 //! The modules are floors; imports point down only (`tests/tidy.rs` checks it). ARCHITECTURE.md has the map.
 
 pub mod auth;
+pub mod cli;
 pub mod ids;
 pub mod jute;
 pub mod net;
