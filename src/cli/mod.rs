@@ -1,5 +1,6 @@
 //! The command line: the server by default, tools as subcommands.
 
+pub mod bench;
 mod logging;
 mod serve;
 mod status;
@@ -29,6 +30,8 @@ struct Cli {
 enum Tool {
     /// Tell whether a server serves, and in which mode.
     Status(status::StatusArgs),
+    /// Drive any ZooKeeper server and tell what it costs.
+    Bench(Box<bench::BenchArgs>),
 }
 
 /// Runs what the command line asks for.
@@ -36,11 +39,23 @@ enum Tool {
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(Cli { tool: Some(Tool::Status(args)), .. }) => status::run(&args),
+        Ok(Cli { tool: Some(Tool::Bench(args)), .. }) => bench(&args),
         Ok(Cli { tool: None, serve }) => serve::run(&serve),
         Err(error) => {
             let help = !error.use_stderr();
             let _closed = error.print();
             ExitCode::from(if help { 0 } else { INVOCATION_ERROR })
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "for whoever typed the command")]
+fn bench(args: &bench::BenchArgs) -> ExitCode {
+    match bench::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zkd: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,0 +1,173 @@
+"""Starts, looks at and ends the servers that scripts/bench compares. Loopback only; every wait has an end."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+APACHE_MAIN = "org.apache.zookeeper.server.ZooKeeperServerMain"
+START_SECONDS_MAX = 300
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def status_bytes(pid, field):
+    """A memory field of /proc/PID/status, in bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"no {field} in the status of process {pid}")
+
+
+class Server:
+    """One server process with a data directory of its own."""
+
+    name = ""
+
+    def __init__(self, bench, directory):
+        self.bench = bench
+        self.directory = Path(directory)
+        self.data = self.directory / "data"
+        self.data.mkdir(parents=True)
+        self.port = free_port()
+        self.process = None
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def command(self):
+        raise NotImplementedError
+
+    def write_config(self):
+        lines = [
+            "tickTime=2000",
+            f"dataDir={self.data}",
+            f"clientPort={self.port}",
+            "clientPortAddress=127.0.0.1",
+            "maxClientCnxns=0",
+            "admin.enableServer=false",
+            "4lw.commands.whitelist=*",
+        ]
+        path = self.directory / "zoo.cfg"
+        path.write_text("\n".join(lines) + "\n")
+        return str(path)
+
+    def start(self, path="/zookeeper"):
+        """Starts it; seconds until it answered a read of `path`."""
+        command = self.command()
+        with open(self.directory / "log", "ab") as log:
+            began = time.monotonic()
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            self.run_bench(["wait", "--root", path, "--seconds", str(START_SECONDS_MAX)], START_SECONDS_MAX + 10)
+        except RuntimeError as error:
+            log = (self.directory / "log").read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{self.name} does not start: {shlex.join(command)}\n{error}\n{log}") from error
+        return time.monotonic() - began
+
+    def stop(self):
+        """Ends the process, by its id: SIGTERM, then SIGKILL."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(timeout=30)
+
+    def run_bench(self, args, seconds_max):
+        """Runs the load generator against this server; its report."""
+        command = self.bench_command(args)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds_max, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{shlex.join(command)}\n{done.stderr[-2000:]}")
+        return json.loads(done.stdout)
+
+    def bench_command(self, args):
+        return [*self.bench, *args, "--server", self.address, "--server-pid", str(self.pid), "--json"]
+
+    def resident(self):
+        return status_bytes(self.pid, "VmRSS")
+
+    def live(self):
+        """Bytes that live data takes, as kindly to the server as can be measured: its resident memory."""
+        return self.resident()
+
+
+class Zkd(Server):
+    name = "zkd"
+
+    def __init__(self, bench, directory, binary):
+        super().__init__(bench, directory)
+        self.binary = binary
+
+    def command(self):
+        return [self.binary, "--config", self.write_config()]
+
+
+class Placeholder(Zkd):
+    """A zkd that takes nothing but a port and keeps nothing on disk."""
+
+    def command(self):
+        return [self.binary, str(self.port)]
+
+
+class Floor(Server):
+    """Canned answers from one thread, one fdatasync for each batch of writes: what no server can go below."""
+
+    name = "floor"
+
+    def command(self):
+        sync = str(self.directory / "sync")
+        return [*self.bench, "floor", "--listen", self.address, "--size", "1024", "--sync-file", sync]
+
+
+class Apache(Server):
+    name = "Apache"
+
+    def __init__(self, bench, directory, java_options, class_path):
+        super().__init__(bench, directory)
+        self.java_options = java_options
+        self.class_path = class_path
+
+    def command(self):
+        log = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"
+        return ["java", *self.java_options, log, "-cp", self.class_path, APACHE_MAIN, self.write_config()]
+
+    def live(self):
+        """The heap in use after a full collection; resident memory when there is no jcmd."""
+        try:
+            self.jcmd("GC.run")
+            text = self.jcmd("GC.heap_info")
+        except (OSError, subprocess.SubprocessError):
+            return self.resident()
+        used = re.findall(r"total \d+K, used (\d+)K", text)
+        return sum(map(int, used)) * 1024
+
+    def jcmd(self, word):
+        command = ["jcmd", str(self.pid), word]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def apache_version(class_path):
+    """The version in the name of the jar, or in the name that it is a link to."""
+    for part in class_path.split(":"):
+        found = re.search(r"zookeeper-(\d[\d.]*\d)\.jar$", os.path.realpath(part))
+        if found:
+            return found.group(1)
+    return "of unknown version"

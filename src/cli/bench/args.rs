@@ -1,0 +1,135 @@
+//! The arguments of `zkd bench`, one flat list for all modes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, ValueEnum};
+
+use super::mix::{BenchOp, Mix};
+
+/// What `zkd bench` does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Mode {
+    /// Keep every connection busy with the operation mix for a time or a count.
+    Load,
+    /// The same with one connection and one request in flight.
+    Latency,
+    /// Create `--znodes` znodes of `--size` bytes below `--root` and leave them there.
+    Fill,
+    /// Delete `--root` and all below it.
+    Clean,
+    /// Open `--connections` sessions that only ping, hold them for `--seconds`.
+    Idle,
+    /// Wait until the server answers a read of `--root`, at most for `--seconds`.
+    Wait,
+    /// Be a server that knows the answers beforehand: what a request costs when nothing is decided.
+    Floor,
+}
+
+/// Arguments of `zkd bench`.
+#[derive(Clone, Debug, Args)]
+pub struct BenchArgs {
+    /// What to do.
+    #[arg(value_enum, default_value = "load")]
+    pub mode: Mode,
+    /// Servers; connections are dealt out to them in turn.
+    #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:2181", value_name = "HOST:PORT")]
+    pub server: Vec<String>,
+    /// Shares of get, set, exists, create, delete, children, multi10, multi100, ping, connect.
+    #[arg(long, default_value = "get=70,set=30")]
+    pub ops: Mix,
+    /// Bytes of data in each znode.
+    #[arg(long, default_value_t = 1024)]
+    pub size: usize,
+    /// Connections, each with a session of its own.
+    #[arg(long, default_value_t = 64)]
+    pub connections: usize,
+    /// Requests in flight on each connection.
+    #[arg(long, default_value_t = 1)]
+    pub depth: usize,
+    /// Seconds to measure.
+    #[arg(long, default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Measure until this many operations were answered, instead of a time.
+    #[arg(long)]
+    pub count: Option<u64>,
+    /// Seconds of the same load before measuring.
+    #[arg(long, default_value_t = 2.0)]
+    pub warmup: f64,
+    /// Load threads; connections are dealt out to them in turn.
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Znodes that gets and sets choose from; in `fill`, how many to create.
+    #[arg(long, default_value_t = 1000)]
+    pub znodes: u64,
+    /// Where the znodes are made. `load` creates and removes it, so it must not exist.
+    #[arg(long, default_value = "/bench")]
+    pub root: String,
+    /// Processes of the servers, for their CPU time and memory.
+    #[arg(long, value_delimiter = ',', value_name = "PID")]
+    pub server_pid: Vec<u32>,
+    /// Session timeout to ask for, ms.
+    #[arg(long, default_value_t = 30_000)]
+    pub timeout_ms: i32,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// floor: where to listen.
+    #[arg(long, default_value = "127.0.0.1:2181")]
+    pub listen: SocketAddr,
+    /// floor: append writes to this file, one fdatasync for each batch, before they are answered.
+    #[arg(long, value_name = "FILE")]
+    pub sync_file: Option<PathBuf>,
+}
+
+/// Frames above this are refused by a server with the default `jute.maxbuffer`.
+const FRAME_BYTES_MAX: usize = 1_000_000;
+const CONNECTIONS_MAX: usize = 1_000_000;
+const DEPTH_MAX: usize = 100_000;
+
+impl BenchArgs {
+    /// Refuses what does not fit together.
+    ///
+    /// # Errors
+    /// With the first thing that does not.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        ensure!((1..=CONNECTIONS_MAX).contains(&self.connections), "--connections is not in 1..={CONNECTIONS_MAX}");
+        ensure!((1..=DEPTH_MAX).contains(&self.depth), "--depth is not in 1..={DEPTH_MAX}");
+        ensure!((1..=256).contains(&self.threads), "--threads is not in 1..=256");
+        ensure!(self.znodes >= 1, "--znodes must be at least 1");
+        ensure!(self.root.len() > 1 && self.root.starts_with('/') && !self.root.ends_with('/'), "--root is not a path");
+        ensure!(!self.server.is_empty(), "--server is empty");
+        for (name, seconds) in [("--seconds", self.seconds), ("--warmup", self.warmup)] {
+            ensure!((0.0..=86_400.0).contains(&seconds), "{name} is not in 0..=86400");
+        }
+        let largest = BenchOp::ALL.into_iter().filter(|op| self.ops.has(*op)).map(|op| op.multi_length().max(1)).max();
+        if largest.unwrap_or(1) * (self.size + self.root.len() + 64) > FRAME_BYTES_MAX {
+            bail!("a request of this --size would be longer than {FRAME_BYTES_MAX} bytes");
+        }
+        Ok(())
+    }
+
+    /// The same arguments with one connection and one request in flight.
+    pub(super) fn one_at_a_time(&self) -> Self {
+        Self { connections: 1, depth: 1, threads: 1, ..self.clone() }
+    }
+
+    /// The servers' addresses, each name looked up once.
+    ///
+    /// # Errors
+    /// When a name has no address.
+    pub(super) fn addresses(&self) -> anyhow::Result<Vec<SocketAddr>> {
+        let address = |name: &String| {
+            let found = std::net::ToSocketAddrs::to_socket_addrs(name.as_str());
+            found.ok().and_then(|mut all| all.next()).with_context(|| format!("look up {name}"))
+        };
+        self.server.iter().map(address).collect()
+    }
+
+    /// How long to measure or hold.
+    pub(super) fn measure_time(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+}

@@ -1,0 +1,44 @@
+//! `zkd bench`: drives any server that speaks the ZooKeeper protocol and says what it costs.
+//!
+//! One process, one runtime per load thread, one task per connection. A connection keeps `--depth` requests in
+//! flight: whatever replies one read brought are checked, and as many new requests leave in one write. Every reply is
+//! checked: order of xids, error 0, length, and the data of each get. One wrong reply ends the run.
+//!
+//! Not here: a client library. Nothing reconnects or retries except where a mode is about that.
+
+mod args;
+mod fill;
+mod idle;
+mod link;
+mod load;
+mod mix;
+mod process;
+mod reply;
+mod report;
+mod request;
+mod tally;
+mod wait;
+mod worker;
+mod znodes;
+
+pub use args::{BenchArgs, Mode};
+pub use mix::{BenchOp, Mix};
+
+/// Runs one mode and prints its report to standard output.
+///
+/// # Errors
+/// When the server cannot be reached, closes a connection, or answers anything but what was expected; when the
+/// arguments do not fit together.
+pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    args.check()?;
+    let report = match args.mode {
+        Mode::Load => load::run(args)?,
+        Mode::Latency => load::run(&args.one_at_a_time())?,
+        Mode::Fill => fill::fill(args)?,
+        Mode::Clean => fill::clean(args)?,
+        Mode::Idle => idle::run(args)?,
+        Mode::Wait => wait::run(args)?,
+        Mode::Floor => anyhow::bail!("soon"),
+    };
+    report.print(args.json)
+}
