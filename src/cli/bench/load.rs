@@ -131,7 +131,7 @@ fn pass_time(events: &Receiver<Event>, time: Duration) -> anyhow::Result<()> {
 
 fn next_tally(events: &Receiver<Event>) -> anyhow::Result<Tally> {
     match events.recv_timeout(SETTLE_MAX) {
-        Ok(Event::Done(tally)) => tally,
+        Ok(Event::Done(tally)) => tally.map(|tally| *tally),
         Ok(Event::Ready | Event::Counted) => bail!("a load thread is out of step"),
         Err(_) => bail!("a load thread got no answers for {} s", SETTLE_MAX.as_secs()),
     }

@@ -54,7 +54,7 @@ pub(super) enum Event {
     /// The last connection of all has counted its quota.
     Counted,
     /// It has ended.
-    Done(anyhow::Result<Tally>),
+    Done(anyhow::Result<Box<Tally>>),
 }
 
 /// One connection to be.
@@ -76,7 +76,7 @@ pub(super) fn run_thread(plan: &Arc<Plan>, seats: &[Seat], events: &Sender<Event
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a runtime");
     let result = runtime.and_then(|runtime| runtime.block_on(drive_all(plan, seats, events)));
     // The run has given up when nobody listens.
-    let _ = events.send(Event::Done(result));
+    let _ = events.send(Event::Done(result.map(Box::new)));
 }
 
 async fn drive_all(plan: &Arc<Plan>, seats: &[Seat], events: &Sender<Event>) -> anyhow::Result<Tally> {
