@@ -10,11 +10,13 @@ use zkd::auth::AuthRules;
 use zkd::ids::{ConnectionId, Now, Sid, Zxid};
 use zkd::peer::{Input, Machine, Output, Peer, PeerRules, ReaperRules, SnapshotRules};
 use zkd::pipeline::{
-    Database, Greeting, Lane, PrepareRules, Received, ServerStatistics, SharedDatabase, receive,
+    Database, Greeting, Lane, LargeRequestRules, PrepareRules, Received, ServerStatistics, SharedDatabase, receive,
 };
 use zkd::session::Negotiation;
 use zkd::storage::Durable;
 use zkd::tree::{Tree, TreeOptions};
+
+const LARGE: LargeRequestRules = LargeRequestRules { threshold: None, bytes_max: 0 };
 
 struct Server {
     peer: Peer,
@@ -76,7 +78,7 @@ fuzz_target!(|data: &[u8]| {
         let received = {
             let database = Arc::clone(&server.database);
             let database = database.read();
-            receive(&database, &lane, &mut lane.lock(), frame, 1)
+            receive(&database, &lane, &mut lane.lock(), frame, 1, LARGE)
         };
         if let Received::Write(request) = received {
             server.give(Input::Writes(vec![request]));

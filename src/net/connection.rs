@@ -178,7 +178,8 @@ impl Connection {
                     self.greet(&database, &mut state, frame);
                 } else {
                     let now_ms = self.context.clock.now().steady_ms;
-                    match receive(&database, &self.lane, &mut state, frame, now_ms) {
+                    let large = self.context.limits.large_requests;
+                    match receive(&database, &self.lane, &mut state, frame, now_ms, large) {
                         Received::Done => {}
                         Received::Write(request) => writes.push(request),
                     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use crate::ids::ConnectionId;
-use crate::pipeline::{Lane, LanePhase, ServerStatistics};
+use crate::pipeline::{Lane, LanePhase, LargeRequestRules, ServerStatistics};
 
 /// The bounds of what clients may ask of a server.
 #[derive(Clone, Copy, Debug)]
@@ -21,10 +21,8 @@ pub struct ConnectionLimits {
     pub total_max: usize,
     /// `globalOutstandingLimit`: requests in process, above which a connection that has one is not read.
     pub outstanding_max: i64,
-    /// `zookeeper.largeRequestThreshold`: a request of more bytes is large; `None` is off.
-    pub large_request_threshold: Option<usize>,
-    /// `zookeeper.largeRequestMaxBytes`: large requests in flight, bytes; beyond, the connection is closed.
-    pub large_request_bytes_max: usize,
+    /// How many bytes of large requests may be in flight.
+    pub large_requests: LargeRequestRules,
     /// `zookeeper.nio.sessionlessCnxnTimeout`, ms: how long a connection may stay without a session.
     pub sessionless_ms: u64,
     /// `zookeeper.clientTcpKeepAlive`.
@@ -47,8 +45,6 @@ pub struct Connections {
     pub rejected: AtomicU64,
     /// Connections closed because they asked for no session in time.
     pub sessionless_expired: AtomicU64,
-    /// Requests refused for the bytes of large requests in flight.
-    pub large_requests_rejected: AtomicU64,
     /// Bytes received.
     pub bytes_received: AtomicU64,
 }

@@ -9,6 +9,7 @@ use crate::config::{Config, SnapshotCompression};
 use crate::disk::LogOptions;
 use crate::net::ConnectionLimits;
 use crate::peer::{ReaperRules, SnapshotRules};
+use crate::pipeline::LargeRequestRules;
 use crate::session::Negotiation;
 use crate::storage::compression::Compression;
 use crate::storage::recovery::RecoveryOptions;
@@ -140,8 +141,10 @@ fn limits(config: &Config) -> ConnectionLimits {
         per_address_max: config.connections_per_address_max,
         total_max: config.connections_max,
         outstanding_max: config.outstanding_max,
-        large_request_threshold: config.large_request_threshold,
-        large_request_bytes_max: config.large_request_bytes_max,
+        large_requests: LargeRequestRules {
+            threshold: config.large_request_threshold,
+            bytes_max: config.large_request_bytes_max,
+        },
         sessionless_ms: config.sessionless_ms,
         keep_alive: config.client_keep_alive,
     }

@@ -73,9 +73,21 @@ pub struct LaneState {
 #[derive(Debug)]
 enum Waiting {
     /// A write that the owner has.
-    Write,
+    Write { _size: LargeRequest },
     /// A request behind one.
-    Read { header: RequestHeader, body: Bytes, identities: Identities, received_ms: u64 },
+    Read { header: RequestHeader, body: Bytes, identities: Identities, received_ms: u64, _size: LargeRequest },
+}
+
+/// A request counts towards the bytes of large requests in flight as long as this lives; most are not large (TH-07).
+#[derive(Debug, Default)]
+struct LargeRequest(Option<(Arc<ServerStatistics>, i64)>);
+
+impl Drop for LargeRequest {
+    fn drop(&mut self) {
+        if let Some((statistics, bytes)) = &self.0 {
+            statistics.large_request_bytes.fetch_sub(*bytes, Relaxed);
+        }
+    }
 }
 
 /// A request that is answered from the database.
@@ -121,6 +133,15 @@ pub struct LaneInfo {
     pub queued: usize,
     /// Counts.
     pub statistics: LaneStatistics,
+}
+
+/// How many bytes of large requests may be in flight (TH-07).
+#[derive(Clone, Copy, Debug)]
+pub struct LargeRequestRules {
+    /// `zookeeper.largeRequestThreshold`: a request of more bytes is large; `None`: none is.
+    pub threshold: Option<usize>,
+    /// `zookeeper.largeRequestMaxBytes`: one more that goes above is refused, and its connection closed.
+    pub bytes_max: usize,
 }
 
 /// What the one who received a frame has to do next.
@@ -355,7 +376,7 @@ impl LaneState {
         }
         let front = self.waiting.pop_front();
         assert!(
-            matches!(front, Some(Waiting::Write)),
+            matches!(front, Some(Waiting::Write { .. })),
             "a write was committed that the lane does not wait for: {front:?}"
         );
         true
@@ -363,11 +384,22 @@ impl LaneState {
 }
 
 /// Takes one frame of an open lane: answers it, lets it wait, or hands it on as a write.
-pub fn receive(database: &Database, lane: &Arc<Lane>, state: &mut LaneState, frame: &[u8], now_ms: u64) -> Received {
+pub fn receive(
+    database: &Database,
+    lane: &Arc<Lane>,
+    state: &mut LaneState,
+    frame: &[u8],
+    now_ms: u64,
+    large: LargeRequestRules,
+) -> Received {
     if state.phase != LanePhase::Open {
         return Received::Done;
     }
     state.statistics.received += 1;
+    let Some(size) = admit_size(lane, frame.len(), large) else {
+        state.cut();
+        return Received::Done;
+    };
     let Ok((body, header)) = RequestHeader::decode(frame) else {
         state.cut();
         return Received::Done;
@@ -387,7 +419,7 @@ pub fn receive(database: &Database, lane: &Arc<Lane>, state: &mut LaneState, fra
     }
     let identities = Arc::clone(&state.identities);
     if header.op.kind() == OpKind::Write {
-        state.waiting.push_back(Waiting::Write);
+        state.waiting.push_back(Waiting::Write { _size: size });
         lane.statistics.outstanding.fetch_add(1, Relaxed);
         return Received::Write(WriteRequest {
             lane: Arc::clone(lane),
@@ -405,9 +437,26 @@ pub fn receive(database: &Database, lane: &Arc<Lane>, state: &mut LaneState, fra
     } else {
         let body = Bytes::copy_from_slice(body);
         state.waiting_bytes += body.len();
-        state.waiting.push_back(Waiting::Read { header, body, identities, received_ms: now_ms });
+        state.waiting.push_back(Waiting::Read { header, body, identities, received_ms: now_ms, _size: size });
     }
     Received::Done
+}
+
+/// Counts a request if it is large; `None`: there are too many bytes of large ones in flight.
+fn admit_size(lane: &Lane, bytes: usize, rules: LargeRequestRules) -> Option<LargeRequest> {
+    if rules.threshold.is_none_or(|threshold| bytes <= threshold) {
+        return Some(LargeRequest::default());
+    }
+    let statistics = &lane.statistics;
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    let in_flight = statistics.large_request_bytes.fetch_add(bytes, Relaxed).saturating_add(bytes);
+    let counted = LargeRequest(Some((Arc::clone(statistics), bytes)));
+    if usize::try_from(in_flight).is_ok_and(|in_flight| in_flight <= rules.bytes_max) {
+        return Some(counted);
+    }
+    statistics.large_requests_rejected.fetch_add(1, Relaxed);
+    tracing::warn!(client = %lane.address, bytes, in_flight, "closing: too many bytes of large requests in flight");
+    None
 }
 
 /// The socket is gone: nothing more goes out, and its watches go with it.
@@ -421,7 +470,7 @@ pub fn disconnect(database: &Database, lane: &Lane) {
 
 /// Answers the reads that waited for the write before them.
 pub(super) fn answer_waiting(database: &Database, lane: &Arc<Lane>, state: &mut LaneState, now_ms: u64) {
-    while let Some(Waiting::Read { header, body, identities, received_ms }) =
+    while let Some(Waiting::Read { header, body, identities, received_ms, _size }) =
         state.waiting.pop_front_if(|next| matches!(next, Waiting::Read { .. }))
     {
         state.waiting_bytes -= body.len();

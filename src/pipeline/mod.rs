@@ -22,7 +22,7 @@ mod statistics;
 pub use commit::{InFlight, Origin, Work};
 pub use database::{Database, DigestLog, DigestSample, LoadDatabase, SharedDatabase};
 pub use greeting::{Greeting, greet};
-pub use lane::{Lane, LaneInfo, LanePhase, LaneState, Received, WriteRequest, disconnect, receive};
+pub use lane::{Lane, LaneInfo, LanePhase, LaneState, LargeRequestRules, Received, WriteRequest, disconnect, receive};
 pub use outstanding::Outstanding;
 pub use prepare::{Prepare, PrepareRules, Prepared};
 pub use statistics::{LaneStatistics, ServerStatistics};

@@ -16,6 +16,10 @@ pub struct ServerStatistics {
     pub auth_failed: AtomicU64,
     /// Requests taken from clients and not yet answered.
     pub outstanding: AtomicI64,
+    /// Bytes of large requests in flight.
+    pub large_request_bytes: AtomicI64,
+    /// Large requests refused.
+    pub large_requests_rejected: AtomicU64,
 }
 
 /// Shortest, longest, sum and number of times, ms.
@@ -85,6 +89,8 @@ impl Default for ServerStatistics {
             response_max: AtomicI64::new(-1),
             auth_failed: AtomicU64::new(0),
             outstanding: AtomicI64::new(0),
+            large_request_bytes: AtomicI64::new(0),
+            large_requests_rejected: AtomicU64::new(0),
         }
     }
 }
