@@ -4,6 +4,8 @@
 
 pub mod auth;
 pub mod cli;
+pub mod config;
+pub mod disk;
 pub mod ids;
 pub mod jute;
 pub mod net;

@@ -1,3 +1,64 @@
-//! The tools beside the server: what a subcommand of the `zkd` binary does once its arguments are read.
+//! The command line: the server by default, tools as subcommands.
 
 pub mod bench;
+mod logging;
+mod serve;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A coordination server compatible with Apache ZooKeeper.
+#[derive(Debug, Parser)]
+#[command(
+    name = "zkd",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Exit codes: 0 stopped as asked, 1 unexpected error (the log or port failed, data that cannot be used), \
+                  2 bad command line or configuration, 3 data directories that cannot be used, \
+                  10 the first snapshot cannot be written."
+)]
+struct Cli {
+    #[command(subcommand)]
+    tool: Option<Tool>,
+    #[command(flatten)]
+    serve: serve::ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Tool {
+    /// Tell whether a server serves, and in which mode.
+    Status(status::StatusArgs),
+    /// Drive any ZooKeeper server and tell what it costs.
+    Bench(Box<bench::BenchArgs>),
+}
+
+/// Runs what the command line asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(Cli { tool: Some(Tool::Status(args)), .. }) => status::run(&args),
+        Ok(Cli { tool: Some(Tool::Bench(args)), .. }) => bench(&args),
+        Ok(Cli { tool: None, serve }) => serve::run(&serve),
+        Err(error) => {
+            let help = !error.use_stderr();
+            let _closed = error.print();
+            ExitCode::from(if help { 0 } else { INVOCATION_ERROR })
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "for whoever typed the command")]
+fn bench(args: &bench::BenchArgs) -> ExitCode {
+    match bench::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zkd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The command line or the configuration is bad (CF-01).
+const INVOCATION_ERROR: u8 = 2;

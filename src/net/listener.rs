@@ -1,7 +1,7 @@
 //! Accepting connections and spreading them over the threads that carry them.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub fn listen(
     threads: usize,
 ) -> Result<ClientPort, ListenError> {
     let fail = |source| ListenError { address, source };
-    let socket = bind(address, backlog).map_err(fail)?;
+    let socket = bind_dual(address, backlog).map_err(fail)?;
     let bound = socket.local_addr().map_err(fail)?.as_socket().unwrap_or(address);
     let (stop, stopped) = watch::channel(false);
     let mut carriers = Vec::new();
@@ -84,6 +84,17 @@ pub fn listen(
 fn spawn(name: String, work: impl Future<Output = ()> + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name(name).spawn(move || runtime.block_on(work))
+}
+
+/// Where there is no IPv6, all addresses are those of IPv4.
+fn bind_dual(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
+    let all_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    match bind(address, backlog) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse && address.ip() == Ipv6Addr::UNSPECIFIED => {
+            bind(all_v4, backlog)
+        }
+        bound => bound,
+    }
 }
 
 fn bind(address: SocketAddr, backlog: i32) -> io::Result<Socket> {

@@ -2,8 +2,14 @@
 
 mod clock;
 mod owner;
+mod restore;
+mod server;
+mod settings;
+mod snapshots;
 mod words;
 
 pub use clock::SystemClock;
 pub use owner::{Inspect, OwnerHandle, OwnerLoop};
+pub use server::{Server, ServerError, ServerView};
+pub use settings::{Settings, SettingsError};
 pub use words::PlainWords;

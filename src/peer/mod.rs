@@ -31,6 +31,8 @@ pub enum Input {
     SnapshotEnded,
     /// Somebody asked for a snapshot now.
     SnapshotWanted,
+    /// The log file is long enough: begin a new one.
+    RollWanted,
     /// Time has passed.
     Tick,
     /// Take no more writes; finish those that were taken.

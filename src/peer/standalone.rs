@@ -321,6 +321,7 @@ impl Machine for Peer {
                 let database = Arc::clone(&self.database);
                 self.begin_snapshot(&mut database.write());
             }
+            Input::RollWanted => self.outputs.push_back(Output::RollLog),
             Input::Tick => self.tick(now, wake),
             Input::Stop => self.stopping = true,
         }

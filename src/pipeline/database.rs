@@ -61,7 +61,7 @@ impl DigestLog {
     }
 
     fn note(&mut self, zxid: Zxid, digest: u64) {
-        if zxid.counter() % DIGEST_SAMPLE_ZXIDS != 0 {
+        if !zxid.counter().is_multiple_of(DIGEST_SAMPLE_ZXIDS) {
             return;
         }
         if self.samples.len() == DIGEST_SAMPLES_MAX {

@@ -12,7 +12,7 @@ use crate::path;
 use crate::proto::WatcherType;
 
 /// How one watcher watches one path in one table; ways add up (since 3.9.0).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Modes(u8);
 
 impl Modes {
@@ -46,12 +46,6 @@ enum Watchers {
     None,
     One(WatcherId, Modes),
     Many(Box<HashMap<WatcherId, Modes, FixedState>>),
-}
-
-impl Default for Modes {
-    fn default() -> Self {
-        Modes(0)
-    }
 }
 
 impl Watchers {
@@ -152,6 +146,53 @@ impl Watchers {
     }
 }
 
+/// The places that one watcher watches.
+#[derive(Debug, Default)]
+enum Places {
+    #[default]
+    None,
+    One(Place),
+    Many(Box<HashSet<Place, FixedState>>),
+}
+
+impl Places {
+    fn add(&mut self, place: Place) {
+        match self {
+            Self::None => *self = Self::One(place),
+            Self::One(one) if *one == place => {}
+            Self::One(one) => *self = Self::Many(Box::new([*one, place].into_iter().collect())),
+            Self::Many(many) => {
+                many.insert(place);
+            }
+        }
+    }
+
+    fn remove(&mut self, place: Place) {
+        match self {
+            Self::None => {}
+            Self::One(one) => {
+                if *one == place {
+                    *self = Self::None;
+                }
+            }
+            Self::Many(many) => {
+                many.remove(&place);
+                if many.is_empty() {
+                    *self = Self::None;
+                }
+            }
+        }
+    }
+
+    fn all(self) -> Vec<Place> {
+        match self {
+            Self::None => Vec::new(),
+            Self::One(one) => vec![one],
+            Self::Many(many) => many.into_iter().collect(),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Watched {
     path: Box<str>,
@@ -186,7 +227,8 @@ pub struct Watches {
     index: HashTable<Place>,
     places: Vec<Watched>,
     free: Vec<Place>,
-    by_watcher: HashMap<WatcherId, HashSet<Place, FixedState>, FixedState>,
+    /// By watcher number: numbers are dense.
+    by_watcher: Vec<Places>,
     /// (path, watcher) pairs in both tables.
     total: usize,
     /// Pairs with the recursive mode: while there are none, no ancestor is looked at.
@@ -211,7 +253,11 @@ impl Watches {
         if modes.meets(Modes::RECURSIVE) && !was_recursive {
             self.recursive += 1;
         }
-        self.by_watcher.entry(watcher).or_default().insert(place);
+        let number = watcher.0 as usize;
+        if number >= self.by_watcher.len() {
+            self.by_watcher.resize_with(number + 1, Places::default);
+        }
+        self.by_watcher[number].add(place);
     }
 
     /// Fires: appends to `told` everyone who is to hear of `path` in this table, each once, and takes the one-shot
@@ -291,7 +337,8 @@ impl Watches {
 
     /// Takes all watches of a connection that is gone away.
     pub fn remove_watcher(&mut self, watcher: WatcherId) {
-        for place in self.by_watcher.remove(&watcher).unwrap_or_default() {
+        let places = self.by_watcher.get_mut(watcher.0 as usize).map(std::mem::take).unwrap_or_default();
+        for place in places.all() {
             self.take(place, WatchKind::Data, watcher, Modes::ANY);
             self.take(place, WatchKind::Child, watcher, Modes::ANY);
             self.tidy(place);
@@ -380,12 +427,9 @@ impl Watches {
         }
         if watched.data.get(watcher).is_none()
             && watched.child.get(watcher).is_none()
-            && let Entry::Occupied(mut places) = self.by_watcher.entry(watcher)
+            && let Some(places) = self.by_watcher.get_mut(watcher.0 as usize)
         {
-            places.get_mut().remove(&place);
-            if places.get().is_empty() {
-                places.remove();
-            }
+            places.remove(place);
         }
     }
 
@@ -411,6 +455,12 @@ mod tests {
     const A: WatcherId = WatcherId(1);
     const B: WatcherId = WatcherId(2);
 
+    impl Watches {
+        fn watches_of_all(&self) -> usize {
+            self.by_watcher.iter().filter(|places| !matches!(places, Places::None)).count()
+        }
+    }
+
     fn fire(watches: &mut Watches, kind: WatchKind, path: &str) -> Vec<WatcherId> {
         let mut told = Vec::new();
         watches.trigger(kind, path, &mut told);
@@ -427,7 +477,7 @@ mod tests {
         assert_eq!(watches.len(), 2);
         assert_eq!(fire(&mut watches, WatchKind::Data, "/a"), [A, B]);
         assert_eq!(fire(&mut watches, WatchKind::Data, "/a"), []);
-        assert!(watches.is_empty() && watches.by_watcher.is_empty() && watches.index.is_empty());
+        assert!(watches.is_empty() && watches.watches_of_all() == 0 && watches.index.is_empty());
     }
 
     #[test]
@@ -462,6 +512,6 @@ mod tests {
         watches.remove_watcher(A);
         assert_eq!((watches.len(), watches.summary()), (3, WatchSummary::default()));
         watches.remove_watcher(B);
-        assert!(watches.is_empty() && watches.by_watcher.is_empty() && watches.index.is_empty());
+        assert!(watches.is_empty() && watches.watches_of_all() == 0 && watches.index.is_empty());
     }
 }

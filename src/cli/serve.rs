@@ -1,0 +1,93 @@
+//! `zkd`: run a server.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::INVOCATION_ERROR;
+use super::logging::{self, LogArgs};
+use crate::config::{Config, NoteLevel};
+use crate::node::{PlainWords, Server, ServerError, Settings};
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// A zoo.cfg, or the same settings as TOML if the name ends in .toml. Without one: port 2181, data in ./zkd-data.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Overrides a setting; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    overrides: Vec<(String, String)>,
+    /// As the reference takes them: a configuration file, or PORT DATADIR [TICKTIME] [MAXCNXNS].
+    #[arg(value_name = "CONFIG | PORT DATADIR", num_args = 0..=4)]
+    positional: Vec<String>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        None => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+pub(super) fn run(args: &ServeArgs) -> ExitCode {
+    if let Err(error) = logging::start(&args.log) {
+        return complain(&error);
+    }
+    let settings = match configure(args).and_then(|config| Ok(Settings::from_config(&config)?)) {
+        Ok(settings) => settings,
+        Err(error) => return complain(&error),
+    };
+    match serve(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the log may not have started, and this is for whoever typed the command")]
+fn complain(error: &anyhow::Error) -> ExitCode {
+    eprintln!("zkd: {error:#}");
+    ExitCode::from(INVOCATION_ERROR)
+}
+
+fn configure(args: &ServeArgs) -> anyhow::Result<Config> {
+    let mut overrides = Vec::new();
+    let file = match (&args.config, args.positional.as_slice()) {
+        (file, []) => file.clone(),
+        (None, [file]) => Some(file.into()),
+        (None, positional) => {
+            let keys = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
+            overrides.extend(keys.map(str::to_owned).into_iter().zip(positional.iter().cloned()));
+            None
+        }
+        (Some(_), _) => anyhow::bail!("give a configuration file once"),
+    };
+    overrides.extend(args.overrides.iter().cloned());
+    let config = match file {
+        Some(file) => {
+            let text = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+            Config::parse(&file.display().to_string(), &String::from_utf8_lossy(&text), &overrides)?
+        }
+        None => Config::parse_embedded(&overrides)?,
+    };
+    for note in &config.notes {
+        match note.level {
+            NoteLevel::Info => tracing::info!("{}", note.text),
+            NoteLevel::Warning => tracing::warn!("{}", note.text),
+        }
+    }
+    Ok(config)
+}
+
+fn serve(settings: Settings) -> Result<(), ServerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let server = Server::start(settings, |_| Arc::new(PlainWords))?;
+    runtime.block_on(server.run())
+}

@@ -1,0 +1,364 @@
+//! Configuration: zoo.cfg as operators know it, the same as TOML, and overrides from the command line.
+//!
+//! Text comes in, a [`Config`] goes out; files are read elsewhere. A key that nobody knows is a warning that names it; a
+//! value that makes no sense is an error with file, line, key, value and what was expected (BE-25).
+
+mod keys;
+mod properties;
+mod servers;
+mod tomlfile;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+pub use servers::{ServerAddress, ServerRole, ServerSpec};
+
+/// How snapshots are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SnapshotCompression {
+    /// Not at all.
+    #[default]
+    None,
+    /// `gz`.
+    Gz,
+    /// `snappy`.
+    Snappy,
+}
+
+/// Everything that can be set. Each field names its key; defaults are the reference's (features.md, group CF).
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// `dataDir`.
+    pub data_dir: PathBuf,
+    /// `dataLogDir`; `None` is `dataDir`.
+    pub data_log_dir: Option<PathBuf>,
+    /// `clientPort`.
+    pub client_port: Option<u16>,
+    /// `clientPortAddress`; `None` is all addresses.
+    pub client_address: Option<IpAddr>,
+    /// `clientPortListenBacklog`; -1 is the system's own.
+    pub listen_backlog: i32,
+    /// `tickTime`, ms.
+    pub tick_ms: u64,
+    /// `minSessionTimeout`, ms; `None` is two ticks.
+    pub session_timeout_min_ms: Option<i32>,
+    /// `maxSessionTimeout`, ms; `None` is twenty ticks.
+    pub session_timeout_max_ms: Option<i32>,
+    /// `maxClientCnxns`; 0 is no limit.
+    pub connections_per_address_max: usize,
+    /// `maxCnxns`; 0 is no limit.
+    pub connections_max: usize,
+    /// `jute.maxbuffer`, bytes.
+    pub frame_bytes_max: usize,
+    /// `zookeeper.jute.maxbuffer.extrasize`, bytes; `None` is as much as `jute.maxbuffer`.
+    pub frame_extra_bytes: Option<usize>,
+    /// `globalOutstandingLimit`.
+    pub outstanding_max: i64,
+    /// `largeRequestMaxBytes`.
+    pub large_request_bytes_max: usize,
+    /// `largeRequestThreshold`, bytes; `None` is off.
+    pub large_request_threshold: Option<usize>,
+    /// `nio.sessionlessCnxnTimeout`, ms.
+    pub sessionless_ms: u64,
+    /// `clientTcpKeepAlive`.
+    pub client_keep_alive: bool,
+    /// `snapCount`.
+    pub snapshot_txns: u64,
+    /// `snapSizeLimitInKb`, in bytes; 0 is off.
+    pub snapshot_bytes: u64,
+    /// `txnLogSizeLimitInKb`, in bytes; `None` is off.
+    pub log_bytes_max: Option<u64>,
+    /// `preAllocSize`, in bytes.
+    pub log_preallocation_bytes: u64,
+    /// `forceSync`.
+    pub force_sync: bool,
+    /// `fsync.warningthresholdms`.
+    pub fsync_warning_ms: u64,
+    /// `snapshot.compression.method`.
+    pub snapshot_compression: SnapshotCompression,
+    /// `snapshot.trust.empty`.
+    pub trust_empty_snapshot: bool,
+    /// `datadir.autocreate`.
+    pub data_dir_autocreate: bool,
+    /// `db.autocreate`.
+    pub database_autocreate: bool,
+    /// `digest.enabled`.
+    pub digest: bool,
+    /// `serializeLastProcessedZxid.enabled`.
+    pub snapshot_last_zxid: bool,
+    /// `autopurge.snapRetainCount`, at least 3.
+    pub purge_keep: usize,
+    /// `autopurge.purgeInterval`, hours; 0 is off.
+    pub purge_hours: u64,
+    /// `extendedTypesEnabled`.
+    pub extended_types: bool,
+    /// `enforceQuota`.
+    pub enforce_quota: bool,
+    /// `skipACL`.
+    pub skip_acl: bool,
+    /// `znode.container.checkIntervalMs`.
+    pub container_check_ms: u64,
+    /// `znode.container.maxPerMinute`.
+    pub container_per_minute_max: u64,
+    /// `znode.container.maxNeverUsedIntervalMs`; 0 is never.
+    pub container_never_used_ms: i64,
+    /// `DigestAuthenticationProvider.enabled`.
+    pub digest_auth: bool,
+    /// `DigestAuthenticationProvider.digestAlg`, a name that Java knows.
+    pub digest_algorithm: String,
+    /// `DigestAuthenticationProvider.superDigest`.
+    pub super_digest: Option<String>,
+    /// `enforce.auth.enabled`.
+    pub enforce_auth: bool,
+    /// `enforce.auth.schemes`.
+    pub enforce_auth_schemes: Vec<String>,
+    /// `4lw.commands.whitelist`; `*` is all.
+    pub words: Vec<String>,
+    /// `reconfigEnabled`.
+    pub reconfig: bool,
+    /// `standaloneEnabled`.
+    pub standalone: bool,
+    /// `initLimit`, ticks.
+    pub init_limit: Option<u32>,
+    /// `syncLimit`, ticks.
+    pub sync_limit: Option<u32>,
+    /// `server.N`.
+    pub servers: Vec<ServerSpec>,
+    /// What the caller should log.
+    pub notes: Vec<Note>,
+    /// The text as it was loaded; empty for the embedded defaults.
+    pub text: String,
+}
+
+/// How loud a [`Note`] is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoteLevel {
+    /// Nothing to do.
+    Info,
+    /// Somebody should look.
+    Warning,
+}
+
+/// Something worth a line in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// How loud.
+    pub level: NoteLevel,
+    /// What it says.
+    pub text: String,
+}
+
+/// Where a setting stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// A line of a file.
+    Line(String, usize),
+    /// An option of the command line.
+    CommandLine,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(file, line) => write!(f, "{file}:{line}"),
+            Self::CommandLine => f.write_str("command line"),
+        }
+    }
+}
+
+/// Why a configuration is refused. The server exits with code 2 (CF-01).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A value that makes no sense.
+    #[error("{place}: {key}={value}: expected {expected}")]
+    Value {
+        /// Where it stands.
+        place: Place,
+        /// The key as written.
+        key: String,
+        /// The value as written; hidden if it is a secret.
+        value: String,
+        /// What would make sense.
+        expected: String,
+    },
+    /// A file that is not in its own syntax.
+    #[error("{place}: {reason}")]
+    Syntax {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Settings that do not go together.
+    #[error("{file}: {reason}")]
+    Together {
+        /// The file.
+        file: String,
+        /// What does not go together.
+        reason: String,
+    },
+}
+
+/// One key and its value, and where they stand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Setting {
+    place: Place,
+    key: String,
+    value: String,
+}
+
+impl Config {
+    /// The defaults for a server that is started without any file: port 2181, `./zkd-data`.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self { tick_ms: 2000, client_port: Some(2181), data_dir: "zkd-data".into(), ..Self::bare() }
+    }
+
+    /// Reads `text`, which stands in `file`: TOML if the name ends in `.toml`, else zoo.cfg. Then `overrides`, pairs of
+    /// key and value, each as in the file.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn parse(file: &str, text: &str, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
+        let settings =
+            if file.ends_with(".toml") { tomlfile::parse(file, text)? } else { properties::parse(file, text)? };
+        let mut config = Self { text: text.to_owned(), data_dir: PathBuf::new(), ..Self::bare() };
+        config.apply(settings)?;
+        config.override_with(overrides)?;
+        config.check(file)?;
+        Ok(config)
+    }
+
+    /// The embedded defaults with `overrides`.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn parse_embedded(overrides: &[(String, String)]) -> Result<Self, ConfigError> {
+        let mut config = Self::embedded();
+        config.override_with(overrides)?;
+        config.check("embedded defaults")?;
+        Ok(config)
+    }
+
+    /// The client's view of session timeouts: smallest and largest, ms.
+    #[must_use]
+    pub fn session_timeouts_ms(&self) -> (i32, i32) {
+        let ticks = |count: u64| i32::try_from(self.tick_ms.saturating_mul(count)).unwrap_or(i32::MAX);
+        (
+            self.session_timeout_min_ms.unwrap_or_else(|| ticks(2)),
+            self.session_timeout_max_ms.unwrap_or_else(|| ticks(20)),
+        )
+    }
+
+    fn bare() -> Self {
+        Self {
+            data_dir: PathBuf::new(),
+            data_log_dir: None,
+            client_port: None,
+            client_address: None,
+            listen_backlog: -1,
+            tick_ms: 3000,
+            session_timeout_min_ms: None,
+            session_timeout_max_ms: None,
+            connections_per_address_max: 60,
+            connections_max: 0,
+            frame_bytes_max: 0xfffff,
+            frame_extra_bytes: None,
+            outstanding_max: 1000,
+            large_request_bytes_max: 100 << 20,
+            large_request_threshold: None,
+            sessionless_ms: 10_000,
+            client_keep_alive: false,
+            snapshot_txns: 100_000,
+            snapshot_bytes: 4 << 30,
+            log_bytes_max: None,
+            log_preallocation_bytes: 64 << 20,
+            force_sync: true,
+            fsync_warning_ms: 1000,
+            snapshot_compression: SnapshotCompression::None,
+            trust_empty_snapshot: false,
+            data_dir_autocreate: true,
+            database_autocreate: true,
+            digest: true,
+            snapshot_last_zxid: true,
+            purge_keep: 3,
+            purge_hours: 0,
+            extended_types: false,
+            enforce_quota: false,
+            skip_acl: false,
+            container_check_ms: 60_000,
+            container_per_minute_max: 10_000,
+            container_never_used_ms: 0,
+            digest_auth: true,
+            digest_algorithm: "SHA1".to_owned(),
+            super_digest: None,
+            enforce_auth: false,
+            enforce_auth_schemes: Vec::new(),
+            words: vec!["srvr".to_owned()],
+            reconfig: false,
+            standalone: true,
+            init_limit: None,
+            sync_limit: None,
+            servers: Vec::new(),
+            notes: Vec::new(),
+            text: String::new(),
+        }
+    }
+
+    fn override_with(&mut self, overrides: &[(String, String)]) -> Result<(), ConfigError> {
+        let setting = |(key, value): &(String, String)| Setting {
+            place: Place::CommandLine,
+            key: key.clone(),
+            value: value.clone(),
+        };
+        self.apply(overrides.iter().map(setting).collect())
+    }
+
+    /// Of a key that comes twice, the last one counts.
+    fn apply(&mut self, settings: Vec<Setting>) -> Result<(), ConfigError> {
+        for (at, setting) in settings.iter().enumerate() {
+            if settings[at + 1..].iter().any(|later| later.key == setting.key) {
+                continue;
+            }
+            keys::apply(self, setting)?;
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, file: &str) -> Result<(), ConfigError> {
+        let fail = |reason: &str| Err(ConfigError::Together { file: file.to_owned(), reason: reason.to_owned() });
+        if self.data_dir.as_os_str().is_empty() {
+            return fail("dataDir is not set");
+        }
+        if self.client_address.is_some() && self.client_port.is_none() {
+            return fail("clientPortAddress is set but clientPort is not");
+        }
+        let (min, max) = self.session_timeouts_ms();
+        if min > max {
+            return fail(&format!("minSessionTimeout {min} is greater than maxSessionTimeout {max}"));
+        }
+        if self.enforce_auth && self.enforce_auth_schemes.is_empty() {
+            return fail("enforce.auth.enabled is true but enforce.auth.schemes is empty");
+        }
+        if self.is_distributed() && (self.init_limit.is_none() || self.sync_limit.is_none()) {
+            return fail("an ensemble needs initLimit and syncLimit");
+        }
+        Ok(())
+    }
+
+    /// Whether the servers named are more than one, or one that shall grow.
+    #[must_use]
+    pub fn is_distributed(&self) -> bool {
+        self.servers.len() > 1 || (!self.standalone && !self.servers.is_empty())
+    }
+
+    fn note(&mut self, level: NoteLevel, text: String) {
+        if !self.notes.iter().any(|note| note.text == text) {
+            self.notes.push(Note { level, text });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

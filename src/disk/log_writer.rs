@@ -1,0 +1,286 @@
+//! The thread that writes the txn log: it takes all txns that wait, writes them with one call, flushes once, and says
+//! so. Under load batches grow by themselves, since txns gather while the flush before is under way.
+//!
+//! A full disk is waited out: nothing was promised, nothing is lost. A failed write or flush is final: what the file
+//! holds is not known then, and flushing again would only hide it (storage.md 10).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::log_segment::{Batch, LogDir, RealLogDir, Segments, WriteError};
+use crate::ids::Zxid;
+use crate::storage::Durable;
+
+/// The settings of the log writer.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// `zookeeper.preAllocSize` in bytes: the unit in which files grow. 0: they do not grow ahead.
+    pub prealloc_bytes: u64,
+    /// `forceSync`. Without it a txn counts as durable once it is written, and a power cut may lose it.
+    pub force_sync: bool,
+    /// `fsync.warningthresholdms`: a slower batch is logged and counted.
+    pub fsync_warning_ms: u64,
+    /// `zookeeper.txnLogSizeLimitInKb` in bytes, with padding; `None`: no limit.
+    pub size_limit_bytes: Option<u64>,
+}
+
+impl Default for LogOptions {
+    /// As Apache's.
+    fn default() -> Self {
+        Self { prealloc_bytes: 65_536 << 10, force_sync: true, fsync_warning_ms: 1000, size_limit_bytes: None }
+    }
+}
+
+/// What the log writer has to say, from its own thread.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LogReport {
+    /// A batch is on stable storage.
+    Durable {
+        /// The proof, up to the batch's last txn.
+        durable: Durable,
+        /// Txns in the batch.
+        txns: usize,
+        /// Bytes of their records.
+        bytes: usize,
+        /// How long writing and flushing took.
+        took: Duration,
+        /// Whether that was above `fsync_warning_ms`.
+        slow: bool,
+    },
+    /// The file is above `size_limit_bytes`, it has so many: said once per file.
+    SizeLimit(u64),
+    /// There is no space; the batch waits for some. Said once until [`LogReport::SpaceAgain`].
+    Full(String),
+    /// The batch that had to wait is written.
+    SpaceAgain,
+    /// The writer has stopped for good; nothing behind the last [`LogReport::Durable`] is promised.
+    Failed(String),
+}
+
+/// Why the log writer does not take a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Rejected {
+    /// [`LOG_COMMANDS_MAX`] commands wait already: come again after the next report.
+    #[error("the log writer has too much to do")]
+    Busy,
+    /// It has failed or was stopped.
+    #[error("the log writer has stopped")]
+    Stopped,
+}
+
+/// Commands that may wait for the log writer; further ones are [`Rejected::Busy`].
+pub const LOG_COMMANDS_MAX: usize = 4096;
+
+enum LogCommand {
+    Append(Vec<(Zxid, Bytes)>),
+    Roll,
+    Stop,
+}
+
+/// The handle to the log writer's thread.
+#[derive(Debug)]
+pub struct LogWriter {
+    commands: SyncSender<LogCommand>,
+    stopping: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl LogWriter {
+    /// Starts the thread. The first txn begins a new file: none is ever appended to after a restart.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(
+        dir: PathBuf,
+        options: LogOptions,
+        report: Box<dyn Fn(LogReport) + Send>,
+    ) -> std::io::Result<LogWriter> {
+        Self::start_in(Box::new(RealLogDir(dir)), options, FULL_RETRY, report)
+    }
+
+    fn start_in(
+        dir: Box<dyn LogDir>,
+        options: LogOptions,
+        full_retry: Duration,
+        report: Box<dyn Fn(LogReport) + Send>,
+    ) -> std::io::Result<LogWriter> {
+        let (commands, queue) = sync_channel(LOG_COMMANDS_MAX);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let worker = Worker {
+            queue,
+            segments: Segments::new(dir, options.prealloc_bytes, options.force_sync),
+            batch: Batch::new(),
+            options,
+            full_retry,
+            stopping: Arc::clone(&stopping),
+            size_limit_said: false,
+            report,
+        };
+        let thread = thread::Builder::new().name("txn-log".to_owned()).spawn(move || worker.run())?;
+        Ok(LogWriter { commands, stopping, thread })
+    }
+
+    /// Appends txns: each with its encoded [`Entry`](crate::txn::Entry), in order of their zxids.
+    ///
+    /// # Errors
+    /// When the queue is full or the writer has stopped; the txns come back.
+    pub fn append(&self, txns: Vec<(Zxid, Bytes)>) -> Result<(), (Rejected, Vec<(Zxid, Bytes)>)> {
+        self.send(LogCommand::Append(txns)).map_err(|(reason, command)| match command {
+            LogCommand::Append(txns) => (reason, txns),
+            LogCommand::Roll | LogCommand::Stop => (reason, Vec::new()),
+        })
+    }
+
+    /// Ends the file behind all txns appended so far; the next one begins another.
+    ///
+    /// # Errors
+    /// When the queue is full or the writer has stopped.
+    pub fn roll(&self) -> Result<(), Rejected> {
+        self.send(LogCommand::Roll).map_err(|(reason, _)| reason)
+    }
+
+    fn send(&self, command: LogCommand) -> Result<(), (Rejected, LogCommand)> {
+        self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(command) => (Rejected::Busy, command),
+            TrySendError::Disconnected(command) => (Rejected::Stopped, command),
+        })
+    }
+
+    /// Writes everything that waits, closes the file, and ends the thread. A full disk is not waited out.
+    pub fn stop(self) {
+        self.stopping.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        // Both fail only if the thread is gone already, and it has said why.
+        let _ = self.commands.send(LogCommand::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+struct Worker {
+    queue: Receiver<LogCommand>,
+    segments: Segments,
+    batch: Batch,
+    options: LogOptions,
+    full_retry: Duration,
+    stopping: Arc<AtomicBool>,
+    size_limit_said: bool,
+    report: Box<dyn Fn(LogReport) + Send>,
+}
+
+/// The thread ends: it has been told to, or it has failed.
+struct Ended;
+
+impl Worker {
+    fn run(mut self) {
+        while let Ok(command) = self.queue.recv() {
+            let next = self.gather(command);
+            let outcome = self.write().and_then(|()| match next {
+                Some(LogCommand::Roll) => self.roll(),
+                Some(LogCommand::Stop) => self.roll().and(Err(Ended)),
+                Some(LogCommand::Append(_)) | None => Ok(()),
+            });
+            if let Err(Ended) = outcome {
+                return;
+            }
+        }
+    }
+
+    /// Takes `first` and all txns that wait, up to the bounds of a batch; returns the command that ended it.
+    fn gather(&mut self, first: LogCommand) -> Option<LogCommand> {
+        let mut command = first;
+        loop {
+            match command {
+                LogCommand::Append(txns) => txns.iter().for_each(|(zxid, body)| self.batch.push(*zxid, body)),
+                LogCommand::Roll | LogCommand::Stop => return Some(command),
+            }
+            if self.batch.txns() >= BATCH_TXNS_MAX || self.batch.bytes() >= BATCH_BYTES_MAX {
+                return None;
+            }
+            command = self.queue.try_recv().ok()?;
+        }
+    }
+
+    fn write(&mut self) -> Result<(), Ended> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        if let Err(error) = self.segments.append(&self.batch) {
+            self.wait_for_space(error)?;
+        }
+        let (took, size) = (started.elapsed(), self.segments.size());
+        let slow = took > Duration::from_millis(self.options.fsync_warning_ms);
+        if slow {
+            tracing::warn!(
+                "writing and flushing the txn log took {} ms, for {} txns in a file of {size} bytes; clients wait for \
+                 that long: is the disk shared?",
+                took.as_millis(),
+                self.batch.txns()
+            );
+        }
+        let durable = Durable::after_flush(self.batch.last());
+        let (txns, bytes) = (self.batch.txns(), self.batch.bytes());
+        self.batch.clear();
+        (self.report)(LogReport::Durable { durable, txns, bytes, took, slow });
+        if self.options.size_limit_bytes.is_some_and(|limit| size > limit) && !self.size_limit_said {
+            self.size_limit_said = true;
+            (self.report)(LogReport::SizeLimit(size));
+        }
+        Ok(())
+    }
+
+    /// Tries again until there is space, or until the writer is to stop.
+    fn wait_for_space(&mut self, mut error: WriteError) -> Result<(), Ended> {
+        let mut said = false;
+        loop {
+            let full = match error {
+                WriteError::Full(full) => full,
+                WriteError::Failed(text) => return self.fail(text),
+            };
+            if self.stopping.load(Ordering::Acquire) {
+                return self.fail(format!("stopped on a full disk, {} txns were not written", self.batch.txns()));
+            }
+            if !said {
+                said = true;
+                (self.report)(LogReport::Full(full.to_string()));
+            }
+            thread::park_timeout(self.full_retry);
+            match self.segments.append(&self.batch) {
+                Ok(()) => {
+                    (self.report)(LogReport::SpaceAgain);
+                    return Ok(());
+                }
+                Err(again) => error = again,
+            }
+        }
+    }
+
+    fn roll(&mut self) -> Result<(), Ended> {
+        self.size_limit_said = false;
+        match self.segments.roll() {
+            Ok(()) => Ok(()),
+            Err(WriteError::Full(error)) => self.fail(error.to_string()),
+            Err(WriteError::Failed(text)) => self.fail(text),
+        }
+    }
+
+    fn fail(&self, text: String) -> Result<(), Ended> {
+        (self.report)(LogReport::Failed(text));
+        Err(Ended)
+    }
+}
+
+/// A batch takes no further command beyond these; what one command brings stays together.
+const BATCH_TXNS_MAX: usize = 1000;
+const BATCH_BYTES_MAX: usize = 4 << 20;
+const FULL_RETRY: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+#[path = "log_writer_tests.rs"]
+mod tests;

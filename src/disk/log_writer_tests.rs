@@ -1,0 +1,452 @@
+//! The log writer on real files, and on a directory that fails as it is told.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard};
+
+use super::*;
+use crate::disk::log_segment::LogOut;
+use crate::disk::{Directories, RealDisk};
+use crate::ids::SessionId;
+use crate::proto::{AclBytes, ErrorCode, OpCode};
+use crate::storage::compression::Compression;
+use crate::storage::recovery::{Note, RecoveryOptions, Restore, recover};
+use crate::storage::snapshot::Trailer;
+use crate::storage::snapshot_body::{SnapshotSink, put_count, put_terminator};
+use crate::storage::snapshot_files::{SnapshotFile, write_snapshot};
+use crate::storage::txn_log::{BODY_BYTES_MAX_DEFAULT, HEADER_LENGTH, LogReader, RECORD_OVERHEAD, Step};
+use crate::storage::{Dir, Disk};
+use crate::tree::StoredStat;
+use crate::txn::{Entry, Txn, TxnHeader};
+
+const BODY_LENGTH: usize = TxnHeader::LENGTH + 4;
+const RECORD_LENGTH: usize = BODY_LENGTH + RECORD_OVERHEAD;
+
+fn txn(zxid: i64) -> (Zxid, Bytes) {
+    let header = TxnHeader { session: SessionId(1), cxid: 1, zxid: Zxid(zxid), time_ms: 1, op: OpCode::ERROR };
+    let mut body = Vec::new();
+    Entry { header, txn: Txn::Error(ErrorCode::NO_NODE), digest: None }.encode(&mut body);
+    (Zxid(zxid), body.into())
+}
+
+fn small() -> LogOptions {
+    LogOptions { prealloc_bytes: 64 << 10, ..LogOptions::default() }
+}
+
+type Reports = Receiver<LogReport>;
+
+fn reporter() -> (Box<dyn Fn(LogReport) + Send>, Reports) {
+    let (sender, reports) = channel();
+    // A test that has seen enough drops its end.
+    (Box::new(move |report| drop(sender.send(report))), reports)
+}
+
+fn start(dir: &Path, options: LogOptions) -> (LogWriter, Reports) {
+    let (report, reports) = reporter();
+    (LogWriter::start(dir.to_owned(), options, report).expect("a thread"), reports)
+}
+
+fn start_faulty(fault: &Faulty, options: LogOptions) -> (LogWriter, Reports) {
+    let (report, reports) = reporter();
+    let retry = Duration::from_millis(1);
+    (LogWriter::start_in(Box::new(fault.clone()), options, retry, report).expect("a thread"), reports)
+}
+
+/// Waits until `zxid` is durable; everything said before comes back.
+fn until_durable(reports: &Reports, zxid: i64) -> Vec<LogReport> {
+    let mut before = Vec::new();
+    loop {
+        match reports.recv().expect("the writer is alive") {
+            LogReport::Durable { durable, .. } if durable.zxid() == Zxid(zxid) => return before,
+            other => before.push(other),
+        }
+    }
+}
+
+fn zxids(bytes: &[u8]) -> Vec<i64> {
+    let mut reader = LogReader::open(bytes, "log", BODY_BYTES_MAX_DEFAULT).expect("a header");
+    let mut zxids = Vec::new();
+    loop {
+        match reader.advance().expect("no bad record") {
+            Step::Record => zxids.push(reader.zxid().expect("a txn").0),
+            Step::End => return zxids,
+            Step::Torn => panic!("torn behind {zxids:?}"),
+        }
+    }
+}
+
+/// Counts what is replayed.
+#[derive(Default)]
+struct Count(Vec<i64>);
+
+impl SnapshotSink for Count {
+    fn session(&mut self, _: SessionId, _: i32) {}
+
+    fn acl(&mut self, _: i64, _: AclBytes<'_>) {}
+
+    fn node(&mut self, _: &str, _: Option<&[u8]>, _: i64, _: &StoredStat) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Restore for Count {
+    fn reset(&mut self) {}
+
+    fn snapshot_loaded(&mut self, _: Zxid, _: &Trailer) {}
+
+    fn apply(&mut self, entry: &Entry<'_>, _: &[u8]) -> Result<(), String> {
+        self.0.push(entry.header.zxid.0);
+        Ok(())
+    }
+}
+
+/// A new database with an empty snapshot.
+fn database(root: &Path) -> RealDisk {
+    let directories = Directories { data_dir: root.to_owned(), data_log_dir: root.to_owned(), autocreate: true };
+    let disk = RealDisk::open(&directories).expect("free");
+    let written = write_snapshot(&disk, &SnapshotFile::new(Zxid::ZERO, Compression::Plain), &mut |writer| {
+        let mut body = Vec::new();
+        put_count(&mut body, 0);
+        put_count(&mut body, 0);
+        put_terminator(&mut body);
+        writer.write_body(&body)?;
+        Ok(Trailer::default())
+    });
+    written.expect("writes");
+    disk
+}
+
+fn logs(disk: &RealDisk) -> Vec<String> {
+    let mut names = disk.names(Dir::Logs).expect("lists");
+    names.retain(|name| name.starts_with("log.") || name.starts_with("tmp."));
+    names.sort();
+    names
+}
+
+#[test]
+fn a_file_has_the_name_of_its_first_txn_and_apaches_size() {
+    let root = tempfile::tempdir().expect("a directory");
+    let disk = database(root.path());
+    let (writer, reports) = start(disk.log_dir(), small());
+    writer.append(vec![txn(1), txn(2)]).expect("room");
+    writer.append(vec![txn(3)]).expect("room");
+    until_durable(&reports, 3);
+    assert_eq!(logs(&disk), ["log.1"]);
+    assert_eq!(disk.size(Dir::Logs, "log.1").expect("there"), 65_552);
+    for zxid in 4..=1300 {
+        writer.append(vec![txn(zxid)]).expect("room");
+    }
+    writer.stop();
+    let end = HEADER_LENGTH + 1299 * RECORD_LENGTH;
+    assert!((61_456..65_552 + 61_440).contains(&end), "grown once");
+    assert_eq!(disk.size(Dir::Logs, "log.1").expect("there"), 65_552 + 65_536);
+    let bytes = std::fs::read(disk.log_dir().join("log.1")).expect("reads");
+    assert_eq!(zxids(&bytes), (1..=1300).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_roll_and_a_restart_begin_new_files_and_recovery_reads_them_all() {
+    let root = tempfile::tempdir().expect("a directory");
+    let disk = database(root.path());
+    let (writer, reports) = start(disk.log_dir(), small());
+    writer.append(vec![txn(1), txn(2)]).expect("room");
+    writer.roll().expect("room");
+    writer.roll().expect("room");
+    assert_eq!(until_durable(&reports, 2), []);
+    writer.append(vec![txn(3)]).expect("room");
+    writer.stop();
+    let (writer, _reports) = start(disk.log_dir(), small());
+    writer.append(vec![txn(4)]).expect("room");
+    writer.stop();
+    assert_eq!(logs(&disk), ["log.1", "log.3", "log.4"]);
+    let mut count = Count::default();
+    let recovered = recover(&disk, &RecoveryOptions::default(), &mut count).expect("good");
+    assert_eq!((recovered.last_zxid, count.0), (Zxid(4), vec![1, 2, 3, 4]));
+    assert!(recovered.notes.is_empty());
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_writing_goes_on_in_a_new_file() {
+    let root = tempfile::tempdir().expect("a directory");
+    let disk = database(root.path());
+    let (writer, _reports) = start(disk.log_dir(), small());
+    writer.append(vec![txn(1), txn(2), txn(3)]).expect("room");
+    writer.stop();
+    let torn = (HEADER_LENGTH + 3 * RECORD_LENGTH - 7) as u64;
+    disk.truncate(Dir::Logs, "log.1", torn).expect("cuts");
+    let recovered = recover(&disk, &RecoveryOptions::default(), &mut Count::default()).expect("a crash's mark");
+    assert_eq!(recovered.last_zxid, Zxid(2));
+    assert!(matches!(&recovered.notes[..], [Note::TailCut(_)]));
+    assert_eq!(disk.size(Dir::Logs, "log.1").expect("there"), (HEADER_LENGTH + 2 * RECORD_LENGTH) as u64);
+
+    let (writer, _reports) = start(disk.log_dir(), small());
+    writer.append(vec![txn(3)]).expect("room");
+    writer.stop();
+    let mut count = Count::default();
+    recover(&disk, &RecoveryOptions::default(), &mut count).expect("good");
+    assert_eq!((logs(&disk), count.0), (vec!["log.1".to_owned(), "log.3".to_owned()], vec![1, 2, 3]));
+}
+
+#[test]
+fn nothing_appended_leaves_nothing_behind() {
+    let root = tempfile::tempdir().expect("a directory");
+    let disk = database(root.path());
+    let (writer, reports) = start(disk.log_dir(), small());
+    writer.append(vec![]).expect("room");
+    writer.roll().expect("room");
+    writer.stop();
+    assert!(reports.recv().is_err());
+    assert_eq!(logs(&disk), [""; 0]);
+}
+
+#[test]
+fn a_file_above_the_limit_is_said_once() {
+    let root = tempfile::tempdir().expect("a directory");
+    let disk = database(root.path());
+    let (writer, reports) = start(disk.log_dir(), LogOptions { size_limit_bytes: Some(60_000), ..small() });
+    let limits = |reports: Vec<LogReport>| reports.iter().filter(|r| matches!(r, LogReport::SizeLimit(65_552))).count();
+    writer.append(vec![txn(1)]).expect("room");
+    until_durable(&reports, 1);
+    writer.append(vec![txn(2)]).expect("room");
+    assert_eq!(limits(until_durable(&reports, 2)), 1);
+    writer.append(vec![txn(3)]).expect("room");
+    assert_eq!(limits(until_durable(&reports, 3)), 0);
+    writer.roll().expect("room");
+    writer.append(vec![txn(4)]).expect("room");
+    until_durable(&reports, 4);
+    writer.stop();
+    assert_eq!(limits(reports.iter().collect()), 1);
+}
+
+/// A directory in memory that runs out of space, writes in pieces, or does not flush.
+#[derive(Clone, Default)]
+struct Faulty(Arc<Mutex<Disaster>>);
+
+#[derive(Default)]
+struct Disaster {
+    files: BTreeMap<String, Vec<u8>>,
+    did: Vec<&'static str>,
+    /// Bytes that may still be written; `None`: any.
+    space: Option<usize>,
+    sync_fails: bool,
+    write_fails: bool,
+}
+
+impl Faulty {
+    fn state(&self) -> MutexGuard<'_, Disaster> {
+        self.0.lock().expect("no test panics with it")
+    }
+}
+
+struct FaultyOut(Faulty, String);
+
+impl FaultyOut {
+    fn file<T>(&self, what: &'static str, act: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut state = self.0.state();
+        state.did.push(what);
+        // Renamed or not, there is one file in these tests.
+        let name = state.files.keys().find(|name| name.ends_with(&self.1)).cloned().expect("created");
+        act(state.files.get_mut(&name).expect("found"))
+    }
+}
+
+impl LogDir for Faulty {
+    fn create(&mut self, name: &str) -> io::Result<Box<dyn LogOut>> {
+        let mut state = self.state();
+        state.did.push("create");
+        if state.space == Some(0) {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        state.files.insert(name.to_owned(), Vec::new());
+        Ok(Box::new(FaultyOut(self.clone(), name.trim_start_matches("tmp.").to_owned())))
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.did.push("rename");
+        let bytes = state.files.remove(from).ok_or(ErrorKind::NotFound)?;
+        state.files.insert(to.to_owned(), bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.state().did.push("sync dir");
+        Ok(())
+    }
+}
+
+impl LogOut for FaultyOut {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let state = self.0.state();
+        let (space, fails) = (state.space, state.write_fails);
+        drop(state);
+        if fails {
+            return Err(io::Error::other("no such device"));
+        }
+        let count = bytes.len().min(space.unwrap_or(usize::MAX));
+        if count == 0 {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.file("write", |file| {
+            let offset = offset as usize;
+            file.resize(file.len().max(offset + count), 0);
+            file[offset..offset + count].copy_from_slice(&bytes[..count]);
+        });
+        self.0.state().space = space.map(|space| space - count);
+        Ok(count)
+    }
+
+    fn allocate(&mut self, _: u64, to: u64) -> io::Result<()> {
+        self.file("allocate", |file| file.resize(to as usize, 0));
+        Ok(())
+    }
+
+    fn truncate(&mut self, size: u64) -> io::Result<()> {
+        self.file("truncate", |file| file.truncate(size as usize));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let fails = self.0.state().sync_fails;
+        self.file("sync", |_| ());
+        if fails { Err(io::Error::other("input/output error")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_new_file_gets_its_name_only_when_its_first_batch_is_flushed() {
+    let faulty = Faulty::default();
+    let (writer, reports) = start_faulty(&faulty, small());
+    writer.append(vec![txn(1), txn(2)]).expect("room");
+    until_durable(&reports, 2);
+    writer.append(vec![txn(3)]).expect("room");
+    until_durable(&reports, 3);
+    writer.stop();
+    let did = ["create", "allocate", "write", "sync", "rename", "sync dir", "write", "sync", "sync"];
+    assert_eq!(faulty.state().did, did);
+}
+
+#[test]
+fn txns_that_wait_are_written_and_flushed_together() {
+    let faulty = Faulty::default();
+    let (writer, reports) = start_faulty(&faulty, small());
+    let held = faulty.state();
+    for zxid in 1..=500 {
+        writer.append(vec![txn(zxid)]).expect("room");
+    }
+    drop(held);
+    // The first batch is what had come before the writer met the lock.
+    assert!(until_durable(&reports, 500).len() <= 1);
+    writer.stop();
+}
+
+#[test]
+fn without_force_sync_nothing_is_flushed() {
+    let faulty = Faulty::default();
+    let (writer, reports) = start_faulty(&faulty, LogOptions { force_sync: false, ..small() });
+    writer.append(vec![txn(1)]).expect("room");
+    until_durable(&reports, 1);
+    writer.stop();
+    assert_eq!(faulty.state().did, ["create", "allocate", "write", "rename"]);
+}
+
+#[test]
+fn a_full_disk_is_waited_out_and_no_half_record_stays() {
+    // No room for the file, for all of the first batch, for all of a later one.
+    for (space, first) in [(0, true), (40, true), (40, false)] {
+        let faulty = Faulty::default();
+        let (writer, reports) = start_faulty(&faulty, small());
+        let mut expected = vec![1, 2];
+        if !first {
+            writer.append(vec![txn(1), txn(2)]).expect("room");
+            until_durable(&reports, 2);
+            expected = vec![1, 2, 3, 4];
+        }
+        faulty.state().space = Some(space);
+        let last = expected[expected.len() - 1];
+        writer.append(vec![txn(last - 1), txn(last)]).expect("room");
+        assert!(matches!(reports.recv(), Ok(LogReport::Full(_))));
+        faulty.state().space = None;
+        assert_eq!(until_durable(&reports, last), [LogReport::SpaceAgain], "full is said once");
+        writer.stop();
+        let state = faulty.state();
+        assert_eq!(zxids(&state.files["log.1"]), expected, "{space} {first}");
+        assert_eq!(state.did.contains(&"truncate"), space > 0);
+        // What was cut off together with the half record is allocated again, from there.
+        let cut_at = HEADER_LENGTH + if first { 0 } else { 2 * RECORD_LENGTH };
+        let size = if space > 0 { cut_at + 65_536 } else { 65_552 };
+        assert_eq!(state.files["log.1"].len(), size);
+    }
+}
+
+#[test]
+fn a_writer_on_a_full_disk_can_be_stopped() {
+    let faulty = Faulty::default();
+    faulty.state().space = Some(0);
+    let (writer, reports) = start_faulty(&faulty, small());
+    writer.append(vec![txn(1)]).expect("room");
+    assert!(matches!(reports.recv(), Ok(LogReport::Full(_))));
+    writer.stop();
+    assert!(matches!(reports.recv(), Ok(LogReport::Failed(text)) if text.contains("1 txns were not written")));
+    assert!(reports.recv().is_err());
+}
+
+#[test]
+fn a_failed_flush_or_write_is_final() {
+    for sync in [true, false] {
+        let faulty = Faulty::default();
+        let (writer, reports) = start_faulty(&faulty, small());
+        writer.append(vec![txn(1)]).expect("room");
+        until_durable(&reports, 1);
+        faulty.state().sync_fails = sync;
+        faulty.state().write_fails = !sync;
+        writer.append(vec![txn(2)]).expect("room");
+        let text = match reports.recv() {
+            Ok(LogReport::Failed(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(text.starts_with("cannot flush log.1: input/output error"), sync, "{text}");
+        // The thread's end of the reports goes with it, and then its queue.
+        assert!(reports.recv().is_err());
+        let syncs = faulty.state().did.iter().filter(|did| **did == "sync").count();
+        assert_eq!(syncs, if sync { 2 } else { 1 }, "no flush behind a failed one");
+        writer.stop();
+    }
+}
+
+#[test]
+fn a_writer_that_has_failed_takes_nothing_more() {
+    let faulty = Faulty::default();
+    faulty.state().write_fails = true;
+    let (writer, _reports) = start_faulty(&faulty, small());
+    let mut zxid = 0;
+    let refused = loop {
+        zxid += 1;
+        if let Err(refused) = writer.append(vec![txn(zxid)]) {
+            break refused;
+        }
+        thread::yield_now();
+    };
+    assert_eq!(refused, (Rejected::Stopped, vec![txn(zxid)]));
+    assert_eq!(writer.roll(), Err(Rejected::Stopped));
+}
+
+#[test]
+fn a_queue_that_is_full_gives_the_txns_back() {
+    let faulty = Faulty::default();
+    let (writer, reports) = start_faulty(&faulty, small());
+    let held = faulty.state();
+    let mut zxid = 0;
+    let refused = loop {
+        zxid += 1;
+        if let Err(refused) = writer.append(vec![txn(zxid)]) {
+            break refused;
+        }
+    };
+    assert_eq!(refused, (Rejected::Busy, vec![txn(zxid)]));
+    drop(held);
+    until_durable(&reports, zxid - 1);
+    writer.stop();
+}

@@ -1,0 +1,12 @@
+//! Real files: the only module that opens one of the database's.
+//!
+//! [`RealDisk`] is the [`Disk`](crate::storage::Disk) of a running server; [`LogWriter`] is the thread that appends to
+//! the txn log and says when txns are durable. Formats and decisions are in [`crate::storage`].
+
+mod atomic_file;
+mod files;
+mod log_segment;
+mod log_writer;
+
+pub use files::{Directories, OpenError, RealDisk};
+pub use log_writer::{LOG_COMMANDS_MAX, LogOptions, LogReport, LogWriter, Rejected};

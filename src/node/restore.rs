@@ -1,0 +1,93 @@
+//! Filling the database from disk.
+
+use crate::ids::{SessionId, Zxid};
+use crate::pipeline::{Database, LoadDatabase};
+use crate::proto::AclBytes;
+use crate::storage::recovery::Restore;
+use crate::storage::snapshot::Trailer;
+use crate::storage::snapshot_body::SnapshotSink;
+use crate::tree::{StoredStat, TreeOptions};
+use crate::txn::{Entry, TxnDigest};
+
+/// What recovery fills, with an eye on the digests that it comes by.
+#[derive(Debug)]
+pub(super) struct Loading {
+    database: LoadDatabase,
+    /// The digest that the snapshot says its tree has at this zxid; compared once replay has come there.
+    promised: Option<(Zxid, u64)>,
+    /// Whether the txns' digests can be compared yet: not inside a fuzzy snapshot's range.
+    exact: bool,
+    mismatches: u64,
+}
+
+impl Loading {
+    pub(super) fn new(options: TreeOptions) -> Self {
+        Self { database: LoadDatabase::new(options), promised: None, exact: true, mismatches: 0 }
+    }
+
+    pub(super) fn finish(self, auth: std::sync::Arc<crate::auth::AuthRules>) -> Database {
+        if self.mismatches > 0 {
+            tracing::error!(txns = self.mismatches, "the tree's digest differs from what the files say");
+        }
+        self.database.finish(auth)
+    }
+
+    fn compare(&mut self, zxid: Zxid, said: u64) {
+        if self.database.digest().is_some_and(|found| found != said) {
+            self.mismatches += 1;
+            if self.mismatches == 1 {
+                tracing::error!(%zxid, said, found = self.database.digest(), "digest differs");
+            }
+        }
+    }
+}
+
+impl SnapshotSink for Loading {
+    fn session(&mut self, id: SessionId, timeout_ms: i32) {
+        self.database.session(id, timeout_ms);
+    }
+
+    fn acl(&mut self, key: i64, acl: AclBytes<'_>) {
+        self.database.loader().acl(key, acl);
+    }
+
+    fn node(&mut self, path: &str, data: Option<&[u8]>, acl_key: i64, stat: &StoredStat) -> Result<(), String> {
+        self.database.loader().node(path, data, acl_key, stat).map_err(|error| error.to_string())
+    }
+}
+
+impl Restore for Loading {
+    fn reset(&mut self) {
+        self.database.reset();
+        (self.promised, self.exact, self.mismatches) = (None, true, 0);
+    }
+
+    fn snapshot_loaded(&mut self, zxid: Zxid, trailer: &Trailer) {
+        self.database.snapshot_loaded(zxid);
+        let digest = trailer.digest.filter(|digest| digest.version == TxnDigest::VERSION);
+        match digest.map(|digest| (digest.zxid, digest.tree)) {
+            Some((at, tree)) if at == zxid => self.compare(zxid, tree),
+            // A fuzzy one: its tree has the digest only once the txns up to there are replayed.
+            Some((at, tree)) if at > zxid => (self.promised, self.exact) = (Some((at, tree)), false),
+            Some(_) | None => self.exact = digest.is_some(),
+        }
+    }
+
+    fn apply(&mut self, entry: &Entry<'_>, _body: &[u8]) -> Result<(), String> {
+        self.database.apply(entry);
+        let zxid = entry.header.zxid;
+        if let Some((at, tree)) = self.promised
+            && zxid >= at
+        {
+            self.promised = None;
+            self.exact = true;
+            if zxid == at {
+                self.compare(zxid, tree);
+            }
+        }
+        if let Some(said) = entry.digest.filter(|said| self.exact && said.version == TxnDigest::VERSION) {
+            self.compare(zxid, said.tree);
+        }
+        Ok(())
+    }
+}

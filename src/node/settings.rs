@@ -1,0 +1,160 @@
+//! What the running server needs of its configuration.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::auth::{AuthRules, DigestAlgorithm};
+use crate::config::{Config, SnapshotCompression};
+use crate::disk::LogOptions;
+use crate::net::ConnectionLimits;
+use crate::peer::{ReaperRules, SnapshotRules};
+use crate::session::Negotiation;
+use crate::storage::compression::Compression;
+use crate::storage::recovery::RecoveryOptions;
+
+/// Everything a server is started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where clients connect.
+    pub client_address: SocketAddr,
+    /// `clientPortListenBacklog`, -1 for the system's own.
+    pub backlog: i32,
+    /// `dataDir`.
+    pub data_dir: PathBuf,
+    /// `dataLogDir`.
+    pub data_log_dir: PathBuf,
+    /// `zookeeper.datadir.autocreate`.
+    pub autocreate: bool,
+    /// `tickTime`, ms.
+    pub tick_ms: u64,
+    /// `minSessionTimeout`, `maxSessionTimeout`.
+    pub negotiation: Negotiation,
+    /// Bounds of connections.
+    pub limits: ConnectionLimits,
+    /// Who may do what.
+    pub auth: AuthRules,
+    /// `zookeeper.extendedTypesEnabled`.
+    pub extended_types: bool,
+    /// `zookeeper.enforceQuota`.
+    pub enforce_quota: bool,
+    /// `reconfigEnabled`.
+    pub reconfig_enabled: bool,
+    /// `zookeeper.digest.enabled`.
+    pub digest: bool,
+    /// When to write snapshots.
+    pub snapshots: SnapshotRules,
+    /// `zookeeper.snapshot.compression.method`.
+    pub compression: Compression,
+    /// `zookeeper.serializeLastProcessedZxid.enabled`.
+    pub snapshot_last_zxid: bool,
+    /// How the log is written.
+    pub log: LogOptions,
+    /// How the database is recovered.
+    pub recovery: RecoveryOptions,
+    /// When containers and TTL znodes are removed.
+    pub reaper: ReaperRules,
+    /// `autopurge.purgeInterval`; `None` is off.
+    pub purge_interval: Option<Duration>,
+    /// `autopurge.snapRetainCount`.
+    pub purge_keep: usize,
+    /// `4lw.commands.whitelist`.
+    pub words: Vec<String>,
+}
+
+/// Settings that this server cannot be run with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// More than one server, which needs an election.
+    #[error("the configuration names an ensemble of {0} servers, and zkd runs standalone only so far")]
+    Ensemble(usize),
+    /// No port.
+    #[error("clientPort is not set")]
+    NoClientPort,
+    /// A hash that nobody knows.
+    #[error("DigestAuthenticationProvider.digestAlg is not a known hash")]
+    DigestAlgorithm,
+}
+
+impl Settings {
+    /// What a configuration says.
+    ///
+    /// # Errors
+    /// See [`SettingsError`].
+    pub fn from_config(config: &Config) -> Result<Self, SettingsError> {
+        if config.is_distributed() {
+            return Err(SettingsError::Ensemble(config.servers.len()));
+        }
+        let port = config.client_port.ok_or(SettingsError::NoClientPort)?;
+        let address = config.client_address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        let (min_ms, max_ms) = config.session_timeouts_ms();
+        Ok(Self {
+            client_address: SocketAddr::new(address, port),
+            backlog: config.listen_backlog,
+            data_dir: config.data_dir.clone(),
+            data_log_dir: config.data_log_dir.clone().unwrap_or_else(|| config.data_dir.clone()),
+            autocreate: config.data_dir_autocreate,
+            tick_ms: config.tick_ms,
+            negotiation: Negotiation { min_ms, max_ms },
+            limits: limits(config),
+            auth: auth(config)?,
+            extended_types: config.extended_types,
+            enforce_quota: config.enforce_quota,
+            reconfig_enabled: config.reconfig,
+            digest: config.digest,
+            snapshots: SnapshotRules { txns: config.snapshot_txns, bytes: config.snapshot_bytes },
+            compression: match config.snapshot_compression {
+                SnapshotCompression::None => Compression::Plain,
+                SnapshotCompression::Gz => Compression::Gz,
+                SnapshotCompression::Snappy => Compression::Snappy,
+            },
+            snapshot_last_zxid: config.snapshot_last_zxid,
+            log: LogOptions {
+                prealloc_bytes: config.log_preallocation_bytes,
+                force_sync: config.force_sync,
+                fsync_warning_ms: config.fsync_warning_ms,
+                size_limit_bytes: config.log_bytes_max,
+            },
+            recovery: RecoveryOptions {
+                autocreate: config.database_autocreate,
+                trust_empty_snapshot: config.trust_empty_snapshot,
+                body_bytes_max: config
+                    .frame_bytes_max
+                    .saturating_add(config.frame_extra_bytes.unwrap_or(config.frame_bytes_max).max(1024)),
+            },
+            reaper: ReaperRules {
+                interval_ms: config.container_check_ms,
+                per_minute_max: config.container_per_minute_max,
+                never_used_ms: config.container_never_used_ms,
+            },
+            purge_interval: (config.purge_hours > 0).then(|| Duration::from_secs(config.purge_hours * 3600)),
+            purge_keep: config.purge_keep,
+            words: config.words.clone(),
+        })
+    }
+}
+
+fn limits(config: &Config) -> ConnectionLimits {
+    ConnectionLimits {
+        frame_bytes_max: config.frame_bytes_max,
+        per_address_max: config.connections_per_address_max,
+        total_max: config.connections_max,
+        outstanding_max: config.outstanding_max,
+        large_request_threshold: config.large_request_threshold,
+        large_request_bytes_max: config.large_request_bytes_max,
+        sessionless_ms: config.sessionless_ms,
+        keep_alive: config.client_keep_alive,
+    }
+}
+
+fn auth(config: &Config) -> Result<AuthRules, SettingsError> {
+    let algorithm = DigestAlgorithm::from_name(&config.digest_algorithm).ok_or(SettingsError::DigestAlgorithm)?;
+    let enforced = config.enforce_auth_schemes.iter().filter(|_| config.enforce_auth);
+    Ok(AuthRules {
+        skip_acl: config.skip_acl,
+        digest_enabled: config.digest_auth,
+        digest_algorithm: algorithm,
+        super_digest: config.super_digest.as_deref().map(Into::into),
+        enforced_schemes: enforced.map(|scheme| scheme.as_str().into()).collect(),
+    })
+}

@@ -1,0 +1,113 @@
+//! Writing snapshots while the server goes on, and removing old ones.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use crate::disk::RealDisk;
+use crate::ids::Zxid;
+use crate::peer::{Input, SnapshotStart};
+use crate::pipeline::SharedDatabase;
+use crate::storage::compression::Compression;
+use crate::storage::log_files::list_logs;
+use crate::storage::retention::purge;
+use crate::storage::snapshot::{SnapshotDigest, Trailer};
+use crate::storage::snapshot_files::{SnapshotFile, list_snapshots, looks_whole, write_snapshot};
+use crate::storage::{Dir, Disk};
+use crate::txn::TxnDigest;
+
+use super::owner::OwnerHandle;
+
+/// How much of the tree is encoded under one shared lock, bytes: the longest that an apply waits for a snapshot.
+const STEP_BYTES: usize = 64 * 1024;
+
+/// Who writes snapshots.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshots {
+    pub(super) disk: Arc<RealDisk>,
+    pub(super) database: SharedDatabase,
+    pub(super) compression: Compression,
+    /// `zookeeper.serializeLastProcessedZxid.enabled`.
+    pub(super) last_zxid: bool,
+}
+
+impl Snapshots {
+    /// Writes the snapshot that the machine has begun, on a thread of its own, and tells the machine when it is done.
+    pub(super) fn write_beside(&self, start: SnapshotStart, owner: &OwnerHandle) {
+        let (this, owner_then) = (self.clone(), owner.clone());
+        let work = move || {
+            this.write_and_log(&start);
+            owner_then.send(Input::SnapshotEnded);
+        };
+        if let Err(error) = thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
+            tracing::error!(%error, "no thread for a snapshot");
+            owner.send(Input::SnapshotEnded);
+        }
+    }
+
+    /// Writes the snapshot of a database that nobody uses yet.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(super) fn write_now(&self, zxid: Zxid) -> io::Result<()> {
+        let mut head = Vec::new();
+        let digest = {
+            let mut database = self.database.write();
+            database.begin_snapshot(&mut head);
+            database.tree().options().digest.then(|| database.tree().digest())
+        };
+        let written = self.write(&SnapshotStart { zxid, digest, head });
+        self.database.write().end_snapshot();
+        written.map(drop)
+    }
+
+    fn write_and_log(&self, start: &SnapshotStart) {
+        let began = Instant::now();
+        match self.write(start) {
+            Ok(bytes) => {
+                tracing::info!(zxid = %start.zxid, bytes, ms = began.elapsed().as_millis(), "snapshot written");
+            }
+            // The log still has everything; the next snapshot is tried after as many txns again.
+            Err(error) => tracing::error!(zxid = %start.zxid, %error, "snapshot not written"),
+        }
+    }
+
+    fn write(&self, start: &SnapshotStart) -> io::Result<u64> {
+        let file = SnapshotFile::new(start.zxid, self.compression);
+        let digest = start.digest.map(|tree| SnapshotDigest { zxid: start.zxid, version: TxnDigest::VERSION, tree });
+        let trailer = Trailer { digest, last_zxid: self.last_zxid.then_some(start.zxid) };
+        write_snapshot(&*self.disk, &file, &mut |out| {
+            out.write_body(&start.head)?;
+            let mut step = Vec::with_capacity(STEP_BYTES * 2);
+            loop {
+                step.clear();
+                let more = self.database.read().continue_snapshot(STEP_BYTES, &mut step);
+                out.write_body(&step)?;
+                if !more {
+                    return Ok(trailer);
+                }
+            }
+        })
+    }
+}
+
+/// Removes what the newest `keep` snapshots do not need (ST-17).
+///
+/// # Errors
+/// Those of the disk.
+pub(super) fn purge_old(disk: &dyn Disk, keep: usize) -> io::Result<()> {
+    let mut snapshots = Vec::new();
+    for file in list_snapshots(disk)? {
+        let whole = looks_whole(disk, &file)?;
+        snapshots.push((file, whole));
+    }
+    let old = purge(&snapshots, &list_logs(disk)?, keep, None);
+    for (dir, names) in [(Dir::Snapshots, &old.snapshots), (Dir::Logs, &old.logs)] {
+        for name in names {
+            disk.remove(dir, name)?;
+            tracing::info!(name, "removed by autopurge");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+"""Runs every comparison with real clients and real peers, one line each.
+
+    run.py --zkd target/release/zkd [--only NAME]
+
+Prints the output of what fails, and last `N passed, N failed`.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+# Name, command behind the script's own name, and how long it may take (seconds).
+CHECKS = [
+    ("recorded exchanges on zkd", ["vectors.py", "--zkd", "{zkd}"], 300),
+    ("recorded exchanges on Apache 3.8.0", ["vectors.py", "--apache"], 300),
+]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--zkd", required=True)
+    parser.add_argument("--only", help="checks whose name has this in it")
+    args = parser.parse_args()
+    passed = failed = 0
+    for name, command, seconds in CHECKS:
+        if args.only and args.only not in name:
+            continue
+        command = [part.format(zkd=os.path.abspath(args.zkd)) for part in command]
+        started = time.monotonic()
+        try:
+            done = subprocess.run([sys.executable, os.path.join(HERE, command[0])] + command[1:], timeout=seconds,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            ok, output = done.returncode == 0, done.stdout
+        except subprocess.TimeoutExpired as late:
+            ok, output = False, (late.stdout or b"").decode(errors="replace") + "\ntook longer than %d s" % seconds
+        last = output.strip().splitlines()[-1:] or [""]
+        print("%s  %s (%.0f s): %s" % ("ok  " if ok else "FAIL", name, time.monotonic() - started, last[0]), flush=True)
+        if ok:
+            passed += 1
+        else:
+            failed += 1
+            print(output, flush=True)
+    print("%d passed, %d failed" % (passed, failed))
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
