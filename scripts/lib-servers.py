@@ -1,7 +1,6 @@
 """Starts, looks at and ends the servers that scripts/bench compares. Loopback only; every wait has an end."""
 
 import json
-import os
 import re
 import shlex
 import signal
@@ -165,9 +164,12 @@ class Apache(Server):
 
 
 def apache_version(class_path):
-    """The version in the name of the jar, or in the name that it is a link to."""
-    for part in class_path.split(":"):
-        found = re.search(r"zookeeper-(\d[\d.]*\d)\.jar$", os.path.realpath(part))
-        if found:
-            return found.group(1)
+    """The version in the name of the ZooKeeper jar, or of a link beside it to the same file."""
+    for part in filter(None, class_path.split(":")):
+        jar = Path(part)
+        same = [jar, *(other for other in jar.parent.glob("zookeeper-*.jar") if other.resolve() == jar.resolve())]
+        for name in (path.name for path in same):
+            found = re.fullmatch(r"zookeeper-(\d[\d.]*\d)\.jar", name)
+            if found:
+                return found.group(1)
     return "of unknown version"

@@ -88,52 +88,60 @@ fn deal_seats(args: &BenchArgs, threads: usize) -> anyhow::Result<Vec<Vec<Seat>>
 }
 
 fn watch(args: &BenchArgs, plan: &Plan, events: &Receiver<Event>, threads: usize) -> anyhow::Result<Report> {
+    let mut watch = Watch { events, tally: Tally::default(), ended: 0 };
     for _ in 0..threads {
-        expect_event(events, SETTLE_MAX, |event| matches!(event, Event::Ready)).context("open the connections")?;
+        watch.expect(SETTLE_MAX, |event| matches!(event, Event::Ready)).context("open the connections")?;
     }
-    pass_time(events, Duration::from_secs_f64(args.warmup)).context("warm up")?;
+    watch.pass_time(Duration::from_secs_f64(args.warmup)).context("warm up")?;
     let before = (Usage::of(&args.server_pid)?, Usage::own()?);
     let start = Instant::now();
     plan.phase.store(Phase::Measure as u8, Ordering::Relaxed);
     if args.count.is_some() {
-        expect_event(events, COUNT_MAX, |event| matches!(event, Event::Counted)).context("measure")?;
+        watch.expect(COUNT_MAX, |event| matches!(event, Event::Counted)).context("measure")?;
     } else {
-        pass_time(events, args.measure_time()).context("measure")?;
+        watch.pass_time(args.measure_time()).context("measure")?;
     }
     plan.phase.store(Phase::Stop as u8, Ordering::Relaxed);
     let elapsed = start.elapsed();
     let after = (Usage::of(&args.server_pid)?, Usage::own()?);
-    let mut tally = Tally::default();
-    for _ in 0..threads {
-        tally.merge(&next_tally(events)?);
+    while watch.ended < threads {
+        watch.expect(SETTLE_MAX, |event| matches!(event, Event::Done(_))).context("stop")?;
     }
-    Ok(report(args, &tally, elapsed, before, after))
+    Ok(report(args, &watch.tally, elapsed, before, after))
 }
 
-/// Waits for one event; a thread that ended ends the run.
-fn expect_event(events: &Receiver<Event>, max: Duration, wanted: fn(&Event) -> bool) -> anyhow::Result<()> {
-    match events.recv_timeout(max) {
-        Ok(event) if wanted(&event) => Ok(()),
-        Ok(Event::Done(Err(error))) => Err(error),
-        Ok(_) => bail!("a load thread is out of step"),
-        Err(_) => bail!("nothing happened for {} s", max.as_secs()),
-    }
+/// Listens to the threads. One that failed ends the run; in a run by count, one may end before the last has counted.
+struct Watch<'a> {
+    events: &'a Receiver<Event>,
+    tally: Tally,
+    ended: usize,
 }
 
-/// Lets time pass; a thread that ended ends the run.
-fn pass_time(events: &Receiver<Event>, time: Duration) -> anyhow::Result<()> {
-    match events.recv_timeout(time) {
-        Err(RecvTimeoutError::Timeout) => Ok(()),
-        Ok(Event::Done(Err(error))) => Err(error),
-        Ok(_) | Err(RecvTimeoutError::Disconnected) => bail!("a load thread ended early"),
+impl Watch<'_> {
+    /// Waits for one event, and takes the tallies of threads that end meanwhile.
+    fn expect(&mut self, max: Duration, wanted: fn(&Event) -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + max;
+        loop {
+            let event = self.events.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let Ok(event) = event else { bail!("the load threads were silent for {} s", max.as_secs()) };
+            let found = wanted(&event);
+            if let Event::Done(tally) = event {
+                self.tally.merge(&*tally?);
+                self.ended += 1;
+            }
+            if found {
+                return Ok(());
+            }
+        }
     }
-}
 
-fn next_tally(events: &Receiver<Event>) -> anyhow::Result<Tally> {
-    match events.recv_timeout(SETTLE_MAX) {
-        Ok(Event::Done(tally)) => tally.map(|tally| *tally),
-        Ok(Event::Ready | Event::Counted) => bail!("a load thread is out of step"),
-        Err(_) => bail!("a load thread got no answers for {} s", SETTLE_MAX.as_secs()),
+    /// Lets time pass; nothing may happen meanwhile.
+    fn pass_time(&mut self, time: Duration) -> anyhow::Result<()> {
+        match self.events.recv_timeout(time) {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Ok(Event::Done(Err(error))) => Err(error),
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => bail!("a load thread ended early"),
+        }
     }
 }
 

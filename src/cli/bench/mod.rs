@@ -8,6 +8,8 @@
 
 mod args;
 mod fill;
+mod floor;
+mod floor_log;
 mod idle;
 mod link;
 mod load;
@@ -17,6 +19,8 @@ mod reply;
 mod report;
 mod request;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod wait;
 mod worker;
 mod znodes;
@@ -38,7 +42,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         Mode::Clean => fill::clean(args)?,
         Mode::Idle => idle::run(args)?,
         Mode::Wait => wait::run(args)?,
-        Mode::Floor => anyhow::bail!("soon"),
+        Mode::Floor => return floor::run(args),
     };
     report.print(args.json)
 }

@@ -47,6 +47,16 @@ impl Report {
         self.count("server_rss_after_bytes", after.resident);
     }
 
+    /// A number by its name.
+    #[cfg(test)]
+    pub(super) fn get(&self, name: &str) -> Option<f64> {
+        self.0.iter().find(|(known, _)| known == name).and_then(|(_, value)| match value {
+            Value::Text(_) => None,
+            Value::Count(count) => Some(*count as f64),
+            Value::Number(number) => Some(*number),
+        })
+    }
+
     /// Prints to standard output.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ pub(super) fn run_thread(plan: &Arc<Plan>, seats: &[Seat], events: &Sender<Event
     let _ = events.send(Event::Done(result.map(Box::new)));
 }
 
-async fn drive_all(plan: &Arc<Plan>, seats: &[Seat], events: &Sender<Event>) -> anyhow::Result<Tally> {
+async fn drive_all(plan: &Arc<Plan>, seats: &[Seat], events: &Sender<Event>) -> anyhow::Result<Box<Tally>> {
     let tally = Arc::new(Mutex::new(Tally::default()));
     let mut connections = Vec::with_capacity(seats.len());
     for some in seats.chunks(OPENING_MAX) {
@@ -96,7 +96,7 @@ async fn drive_all(plan: &Arc<Plan>, seats: &[Seat], events: &Sender<Event>) -> 
     while let Some(ended) = running.join_next().await {
         ended??;
     }
-    let tally = tally.lock().clone();
+    let tally = Box::new(tally.lock().clone());
     Ok(tally)
 }
 

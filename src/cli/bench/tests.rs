@@ -1,0 +1,77 @@
+//! The generator against the floor: every operation, every mode.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use tokio::net::TcpListener;
+
+use super::args::BenchArgs;
+use super::{fill, floor, idle, load, wait};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    bench: BenchArgs,
+}
+
+fn args(words: &str) -> BenchArgs {
+    let args = Cli::parse_from(std::iter::once("bench").chain(words.split(' '))).bench;
+    args.check().unwrap();
+    args
+}
+
+/// A floor on a thread of its own; it ends with the test process.
+fn floor_server(size: usize) -> (SocketAddr, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let sync = directory.path().join("sync");
+    let args = args(&format!("floor --size {size} --sync-file {}", sync.display()));
+    std::thread::spawn(move || {
+        let runtime = load::single_thread().unwrap();
+        runtime.block_on(async { floor::serve(TcpListener::from_std(listener).unwrap(), &args).await })
+    });
+    (address, directory)
+}
+
+#[test]
+fn every_operation_is_answered_and_counted() {
+    let (address, _directory) = floor_server(100);
+    let every = "get=3,set=3,exists,create,delete,children,multi10,multi100,ping,connect";
+    for shape in ["--depth 1 --threads 2", "--depth 16"] {
+        let words = format!("load --server {address} --size 100 --warmup 0 --connections 5 --count 1001 {shape}");
+        let report = load::run(&args(&format!("{words} --ops {every}"))).unwrap();
+        assert_eq!(report.get("ops"), Some(1001.0), "{shape}");
+        assert!(report.get("multi100_p99_us").unwrap() > 0.0);
+        assert_eq!(report.get("get_ops").map(|n| n > 100.0), Some(true));
+    }
+}
+
+#[test]
+fn a_wrong_answer_ends_the_run() {
+    let (address, _directory) = floor_server(99);
+    let words = format!("load --server {address} --size 100 --warmup 0 --connections 2 --count 10 --ops get");
+    let error = load::run(&args(&words)).unwrap_err();
+    assert!(format!("{error:#}").contains("99 bytes of data, expected 100"), "{error:#}");
+}
+
+#[test]
+fn znodes_are_filled_and_sessions_held() {
+    let (address, _directory) = floor_server(100);
+    let pid = std::process::id();
+    let fill = fill::fill(&args(&format!("fill --server {address} --size 100 --znodes 2500 --server-pid {pid}")));
+    assert_eq!(fill.unwrap().get("znodes"), Some(2500.0));
+    let idle = args(&format!("idle --server {address} --connections 20 --seconds 0.2 --timeout-ms 300"));
+    assert!(idle::run(&idle).unwrap().get("pings").unwrap() >= 20.0);
+    wait::run(&args(&format!("wait --server {address}"))).unwrap();
+    assert_eq!(fill::clean(&args(&format!("clean --server {address}"))).unwrap().get("removed_znodes"), Some(1.0));
+}
+
+#[test]
+fn arguments_that_do_not_fit_are_refused() {
+    for bad in ["--connections 0", "--root bench", "--root /", "--ops multi100 --size 20000", "--seconds 1e9"] {
+        let parsed = Cli::parse_from(std::iter::once("bench").chain(bad.split(' '))).bench;
+        assert!(parsed.check().is_err(), "{bad}");
+    }
+}
