@@ -1,0 +1,151 @@
+"""Which server do kazoo's own tests talk to? One that servers.py starts, instead of the cluster kazoo builds itself.
+
+A pytest plug-in (`pytest -p one_server`). kazoo's harness keeps its own get_global_cluster(), session expiry and
+connection loss (those are the client's doing); only the two classes below it are replaced: ManagedZooKeeper by
+OneServer, ZookeeperCluster by OneServerCluster. As with kazoo's, stop() keeps the data, and destroy(), which runs
+after every test class, removes it.
+
+Environment:
+    KAZOO_SUITE_SERVER   "zkd" or "apache-3.8.0"
+    KAZOO_SUITE_ZKD      the zkd binary
+    KAZOO_SUITE_RESULTS  a file that gets one JSON object for every test, as soon as the test has ended
+"""
+import json
+import os
+import sys
+import types
+
+# kazoo.testing.common imports these for TLS key stores, which no test run here uses.
+for _name in ("OpenSSL", "jks"):
+    sys.modules.setdefault(_name, types.ModuleType(_name))
+
+import servers                                      # noqa: E402
+import kazoo.testing.common as common               # noqa: E402
+import kazoo.testing.harness as harness             # noqa: E402
+
+
+def zoo_cfg_keys(configuration_entries, java_system_properties):
+    """kazoo's configuration lines, and its -Dzookeeper.x=y options, as keys of zoo.cfg."""
+    keys = dict(entry.strip().split("=", 1) for entry in configuration_entries)
+    for option in java_system_properties:
+        name, value = option.split("=", 1)
+        if not name.startswith("-Dzookeeper."):
+            raise ValueError("no key of zoo.cfg for " + option)
+        keys[name[len("-Dzookeeper."):]] = value
+    return keys
+
+
+class OneServer:
+    """What kazoo's tests use of ManagedZooKeeper, on top of servers.Server."""
+    host = "127.0.0.1"
+
+    def __init__(self, extra):
+        self.extra = extra
+        self.port = servers.free_port()
+        self.server = None
+        self.running = False
+
+    def run(self):
+        if self.running:
+            return
+        if self.server is None:
+            if os.environ["KAZOO_SUITE_SERVER"] == "zkd":
+                self.server = servers.Zkd(os.environ["KAZOO_SUITE_ZKD"], port=self.port, extra=self.extra)
+            else:
+                self.server = servers.Apache380(port=self.port, extra=self.extra)
+        self.server.start()
+        self.running = True
+
+    def stop(self):
+        """Ends the process; the data stays."""
+        if self.running:
+            self.server.stop()
+            self.server.log.close()
+            self.running = False
+
+    def destroy(self):
+        self.stop()
+        if self.server is not None:
+            self.server.clean()
+            self.server = None
+
+    reset = destroy
+
+    @property
+    def address(self):
+        return "%s:%d" % (self.host, self.port)
+
+    @property
+    def client_port(self):
+        return self.port
+
+    def get_logs(self, num_lines=100):
+        return self.server.log_text().splitlines()[-num_lines:] if self.server else []
+
+
+class OneServerCluster:
+    """A ZookeeperCluster of size 1. TLS is not offered; kazoo's other constructor arguments have no meaning here."""
+
+    def __init__(self, configuration_entries=(), java_system_properties=(), jaas_config=None, **_):
+        if jaas_config:
+            raise ValueError("no SASL here")
+        self.members = [OneServer(zoo_cfg_keys(configuration_entries, java_system_properties))]
+
+    def __getitem__(self, index):
+        return self.members[index]
+
+    def __iter__(self):
+        return iter(self.members)
+
+    def start(self):
+        for member in self:
+            member.run()
+
+    def stop(self):
+        for member in self:
+            member.stop()
+
+    def terminate(self):
+        for member in self:
+            member.destroy()
+
+    reset = terminate
+
+    def get_logs(self):
+        return [line for member in self for line in member.get_logs()]
+
+
+common.ManagedZooKeeper = OneServer
+common.ZookeeperCluster = harness.ZookeeperCluster = OneServerCluster
+
+
+# ---- the results ----
+
+def write_result(**result):
+    with open(os.environ["KAZOO_SUITE_RESULTS"], "a") as f:
+        f.write(json.dumps(result) + "\n")
+
+
+def pytest_deselected(items):
+    for item in items:
+        write_result(test=item.nodeid, outcome="left out")
+
+
+def pytest_runtest_logreport(report):
+    """One result a test: that of its call, unless its set-up or tear-down says otherwise."""
+    if report.when == "call" or report.outcome != "passed":
+        outcome = report.outcome if report.when == "call" or report.outcome == "skipped" else "error"
+        why = ""
+        if report.outcome == "skipped":
+            why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        elif report.outcome == "failed":
+            cluster = harness.CLUSTER
+            why = report.longreprtext
+            if cluster is not None:
+                why += "\n---- the server's log ----\n" + "\n".join(cluster.get_logs()[-20:])
+        write_result(test=report.nodeid, outcome=outcome, seconds=round(report.duration, 2), why=why)
+
+
+def pytest_collectreport(report):
+    if report.failed:
+        write_result(test=report.nodeid, outcome="error", seconds=0, why=report.longreprtext)
