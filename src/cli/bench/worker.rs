@@ -76,7 +76,7 @@ pub(super) fn run_thread(plan: &Arc<Plan>, seats: &[Seat], events: &Sender<Event
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a runtime");
     let result = runtime.and_then(|runtime| runtime.block_on(drive_all(plan, seats, events)));
     // The run has given up when nobody listens.
-    let _ = events.send(Event::Done(result.map(Box::new)));
+    let _ = events.send(Event::Done(result));
 }
 
 async fn drive_all(plan: &Arc<Plan>, seats: &[Seat], events: &Sender<Event>) -> anyhow::Result<Box<Tally>> {
