@@ -2,12 +2,14 @@
 //!
 //! The modules are floors; imports point down only (`tests/tidy.rs` checks it). ARCHITECTURE.md has the map.
 
+pub mod admin;
 pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod disk;
 pub mod ids;
 pub mod jute;
+pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod path;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
@@ -10,7 +9,7 @@ use clap::Args;
 use super::INVOCATION_ERROR;
 use super::logging::{self, LogArgs};
 use crate::config::{Config, NoteLevel};
-use crate::node::{PlainWords, Server, ServerError, Settings};
+use crate::node::{Server, ServerError, Settings};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -42,7 +41,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return complain(&error),
     };
-    match serve(settings) {
+    match serve(&settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -86,8 +85,8 @@ fn configure(args: &ServeArgs) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-fn serve(settings: Settings) -> Result<(), ServerError> {
+fn serve(settings: &Settings) -> Result<(), ServerError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let server = Server::start(settings, |_| Arc::new(PlainWords))?;
+    let server = Server::start(settings)?;
     runtime.block_on(server.run())
 }

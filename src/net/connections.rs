@@ -47,6 +47,8 @@ pub struct Connections {
     pub sessionless_expired: AtomicU64,
     /// Bytes received.
     pub bytes_received: AtomicU64,
+    /// Connections that were let in.
+    pub admitted: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +73,7 @@ impl Connections {
             self.rejected.fetch_add(1, Relaxed);
             return None;
         }
+        self.admitted.fetch_add(1, Relaxed);
         let id = ConnectionId(self.next.fetch_add(1, Relaxed));
         let lane = Lane::new(id, address, now.wall_ms, Arc::clone(statistics));
         lanes.all.insert(id, (Arc::clone(&lane), now.steady_ms));

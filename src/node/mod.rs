@@ -6,10 +6,8 @@ mod restore;
 mod server;
 mod settings;
 mod snapshots;
-mod words;
 
 pub use clock::SystemClock;
 pub use owner::{Inspect, OwnerHandle, OwnerLoop};
-pub use server::{Server, ServerError, ServerView};
+pub use server::{Server, ServerError};
 pub use settings::{Settings, SettingsError};
-pub use words::PlainWords;

@@ -15,9 +15,11 @@ use super::owner::{OwnerHandle, OwnerInbox, OwnerLoop};
 use super::restore::Loading;
 use super::settings::Settings;
 use super::snapshots::{Snapshots, purge_old};
+use crate::admin::{Facts, View, Words};
 use crate::disk::{Directories, LogReport, LogWriter, OpenError, RealDisk, Rejected};
 use crate::ids::{Sid, Zxid};
-use crate::net::{ClientContext, ClientPort, Clock, Connections, FourLetterWords, ListenError, listen};
+use crate::metrics::{Basic, Counter, Metrics};
+use crate::net::{ClientContext, ClientPort, Clock, Connections, ListenError, listen};
 use crate::peer::{Input, Output, Peer, PeerRules};
 use crate::pipeline::{PrepareRules, ServerStatistics, SharedDatabase};
 use crate::storage::recovery::{Origin, Recovered, RecoveryError, consume_marker, recover};
@@ -29,6 +31,8 @@ const STANDALONE_SID: Sid = Sid(1);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// How long the owner waits when thousands of batches wait for the log already.
 const LOG_BUSY_WAIT: Duration = Duration::from_millis(1);
+/// Where a data directory keeps its files.
+const VERSION_DIR: &str = "version-2";
 
 /// Why a server does not start, or has stopped.
 #[derive(Debug, thiserror::Error)]
@@ -69,93 +73,78 @@ impl ServerError {
     }
 }
 
-/// What reports about a server are made from.
-#[derive(Clone)]
-pub struct ServerView {
-    /// Its settings.
-    pub settings: Arc<Settings>,
-    /// Its database.
-    pub database: SharedDatabase,
-    /// Its connections.
-    pub connections: Arc<Connections>,
-    /// Its counts.
-    pub statistics: Arc<ServerStatistics>,
-    /// A look at its machine.
-    pub owner: OwnerHandle,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// When it started.
-    pub started: Instant,
-}
-
 /// A server that runs.
 pub struct Server {
-    /// What reports are made from.
-    pub view: ServerView,
+    connections: Arc<Connections>,
+    owner: OwnerHandle,
     port: ClientPort,
     owner_thread: JoinHandle<()>,
     failures: mpsc::Receiver<String>,
 }
 
 impl Server {
-    /// Recovers the database, starts the owner and the log, and opens the client port. `words` makes who answers
-    /// four-letter words.
+    /// Recovers the database, starts the owner and the log, and opens the client port.
     ///
     /// # Errors
     /// See [`ServerError`].
-    pub fn start(
-        settings: Settings,
-        words: impl FnOnce(&ServerView) -> Arc<dyn FourLetterWords>,
-    ) -> Result<Self, ServerError> {
+    pub fn start(settings: &Settings) -> Result<Self, ServerError> {
         let started = Instant::now();
-        let settings = Arc::new(settings);
+        let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let started_ms = clock.now().steady_ms;
         let disk = Arc::new(RealDisk::open(&Directories {
             data_dir: settings.data_dir.clone(),
             data_log_dir: settings.data_log_dir.clone(),
             autocreate: settings.autocreate,
         })?);
         let seed = seed(&clock);
-        let (database, recovered) = load(&settings, &disk, seed)?;
+        let (database, recovered) = load(settings, &disk, seed, &metrics)?;
         let snapshots = Snapshots {
             disk: Arc::clone(&disk),
             database: Arc::clone(&database),
             compression: settings.compression,
             last_zxid: settings.snapshot_last_zxid,
+            metrics: Arc::clone(&metrics),
         };
         if recovered.origin == Origin::New {
             snapshots.write_now(Zxid::ZERO).map_err(ServerError::Snapshot)?;
             consume_marker(&*disk)?;
         }
-        let peer = Peer::new(rules(&settings, &database, seed), Arc::clone(&database), clock.now());
+        let peer = Peer::new(rules(settings, &database, seed), Arc::clone(&database), clock.now());
         let (owner, inbox) = OwnerHandle::new();
         let (fail, failures) = mpsc::channel(1);
-        let log = LogWriter::start(disk.log_dir().to_owned(), settings.log, report(owner.clone(), fail))?;
+        let report = report(owner.clone(), fail, Arc::clone(&metrics));
+        let log = LogWriter::start(disk.log_dir().to_owned(), settings.log, report)?;
         let owner_thread = spawn_owner(peer, &clock, inbox, log, snapshots, owner.clone())?;
-        start_purging(&settings, &disk)?;
-        let view = ServerView {
-            settings: Arc::clone(&settings),
-            database,
-            connections: Arc::default(),
-            statistics: Arc::default(),
-            owner,
-            clock,
-            started,
+        start_purging(settings, &disk)?;
+        let statistics = Arc::new(ServerStatistics::default());
+        let connections = Arc::new(Connections::default());
+        let view = View {
+            facts: facts(settings, started_ms),
+            database: Arc::clone(&database),
+            connections: Arc::clone(&connections),
+            statistics: Arc::clone(&statistics),
+            metrics,
+            clock: Arc::clone(&clock),
+            expiry_sets: {
+                let owner = owner.clone();
+                Arc::new(move || owner.inspect(|peer| peer.sessions().expiry_sets()).unwrap_or_default())
+            },
         };
         let context = Arc::new(ClientContext {
-            database: Arc::clone(&view.database),
-            owner: Arc::new(view.owner.clone()),
-            words: words(&view),
-            clock: Arc::clone(&view.clock),
-            connections: Arc::clone(&view.connections),
-            statistics: Arc::clone(&view.statistics),
+            database,
+            owner: Arc::new(owner.clone()),
+            words: Arc::new(Words::new(view)),
+            clock,
+            connections: Arc::clone(&connections),
+            statistics,
             limits: settings.limits,
             serving: AtomicBool::new(true),
         });
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let port = listen(&context, settings.client_address, settings.backlog, threads)?;
         tracing::info!(address = %port.address, ms = started.elapsed().as_millis(), "serving clients");
-        Ok(Self { view, port, owner_thread, failures })
+        Ok(Self { connections, owner, port, owner_thread, failures })
     }
 
     /// Waits until the log fails, or a signal asks the server to stop; then finishes what is in flight.
@@ -179,20 +168,25 @@ impl Server {
 
     fn stop(self) {
         self.port.stop_accepting();
-        self.view.owner.stop();
+        self.owner.stop();
         if self.owner_thread.join().is_err() {
             tracing::error!("the owner's thread did not end well");
         }
-        self.view.connections.close_all();
+        self.connections.close_all();
         let deadline = Instant::now() + FAREWELL;
-        while !self.view.connections.is_empty() && Instant::now() < deadline {
+        while !self.connections.is_empty() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(2));
         }
         tracing::info!("stopped");
     }
 }
 
-fn load(settings: &Settings, disk: &RealDisk, hash_seed: u64) -> Result<(SharedDatabase, Recovered), ServerError> {
+fn load(
+    settings: &Settings,
+    disk: &RealDisk,
+    hash_seed: u64,
+    metrics: &Metrics,
+) -> Result<(SharedDatabase, Recovered), ServerError> {
     let began = Instant::now();
     let options = TreeOptions { hash_seed, extended_types: settings.extended_types, digest: settings.digest };
     let mut loading = Loading::new(options);
@@ -200,13 +194,17 @@ fn load(settings: &Settings, disk: &RealDisk, hash_seed: u64) -> Result<(SharedD
     for note in &recovered.notes {
         if note.is_warning() { tracing::warn!("{note}") } else { tracing::info!("{note}") }
     }
+    let took_ms = millis(began.elapsed());
+    metrics.sample(Basic::dbinittime, took_ms);
+    metrics.sample(Basic::startup_txns_loaded, recovered.replayed);
+    metrics.sample(Basic::startup_txns_load_time, took_ms);
     let database = loading.finish(Arc::new(settings.auth.clone()));
     tracing::info!(
         zxid = %recovered.last_zxid,
         znodes = database.tree().len(),
         sessions = database.sessions().len(),
         txns = recovered.replayed,
-        ms = began.elapsed().as_millis(),
+        ms = took_ms,
         "database loaded"
     );
     Ok((Arc::new(RwLock::new(database)), recovered))
@@ -237,9 +235,27 @@ fn seed(clock: &Arc<dyn Clock>) -> u64 {
     RandomState::new().hash_one(clock.now().wall_ms)
 }
 
-fn report(owner: OwnerHandle, fail: mpsc::Sender<String>) -> Box<dyn Fn(LogReport) + Send> {
+fn facts(settings: &Settings, started_ms: u64) -> Facts {
+    Facts {
+        client_port: settings.client_address.port(),
+        backlog: settings.backlog,
+        snapshot_dir: settings.data_dir.join(VERSION_DIR),
+        log_dir: settings.data_log_dir.join(VERSION_DIR),
+        tick_ms: settings.tick_ms,
+        connections_per_address_max: settings.limits.per_address_max,
+        session_timeouts_ms: (settings.negotiation.min_ms, settings.negotiation.max_ms),
+        started_ms,
+        words: settings.words.clone(),
+    }
+}
+
+fn report(owner: OwnerHandle, fail: mpsc::Sender<String>, metrics: Arc<Metrics>) -> Box<dyn Fn(LogReport) + Send> {
     Box::new(move |report| match report {
-        LogReport::Durable { durable, .. } => owner.send(Input::Durable(durable)),
+        LogReport::Durable { durable, txns, took, .. } => {
+            metrics.sample(Basic::fsynctime, millis(took));
+            metrics.sample(Basic::sync_processor_batch_size, txns as u64);
+            owner.send(Input::Durable(durable));
+        }
         LogReport::SizeLimit(_) => owner.send(Input::RollWanted),
         LogReport::Full(reason) => {
             tracing::error!(reason, "the disk is full: writes are refused until there is space again");
@@ -269,7 +285,7 @@ fn spawn_owner(
             Output::Append(txns) => append(&log, txns),
             Output::RollLog => roll(&log),
             Output::Snapshot(start) => snapshots.write_beside(start, &owner),
-            Output::SessionExpired(_) => {}
+            Output::SessionExpired(_) => snapshots.metrics.count(Counter::stale_sessions_expired, 1),
         };
         OwnerLoop { peer, clock, carry_out }.run(&inbox);
         log.stop();
@@ -302,4 +318,8 @@ fn start_purging(settings: &Settings, disk: &Arc<RealDisk>) -> io::Result<()> {
         }
     };
     thread::Builder::new().name("autopurge".to_owned()).spawn(work).map(drop)
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

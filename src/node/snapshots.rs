@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::disk::RealDisk;
 use crate::ids::Zxid;
+use crate::metrics::{Basic, Counter, Metrics};
 use crate::peer::{Input, SnapshotStart};
 use crate::pipeline::SharedDatabase;
 use crate::storage::compression::Compression;
@@ -18,6 +19,7 @@ use crate::storage::{Dir, Disk};
 use crate::txn::TxnDigest;
 
 use super::owner::OwnerHandle;
+use super::server::millis;
 
 /// How much of the tree is encoded under one shared lock, bytes: the longest that an apply waits for a snapshot.
 const STEP_BYTES: usize = 64 * 1024;
@@ -30,6 +32,7 @@ pub(super) struct Snapshots {
     pub(super) compression: Compression,
     /// `zookeeper.serializeLastProcessedZxid.enabled`.
     pub(super) last_zxid: bool,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Snapshots {
@@ -66,10 +69,15 @@ impl Snapshots {
         let began = Instant::now();
         match self.write(start) {
             Ok(bytes) => {
-                tracing::info!(zxid = %start.zxid, bytes, ms = began.elapsed().as_millis(), "snapshot written");
+                let ms = millis(began.elapsed());
+                self.metrics.sample(Basic::snapshottime, ms);
+                tracing::info!(zxid = %start.zxid, bytes, ms, "snapshot written");
             }
             // The log still has everything; the next snapshot is tried after as many txns again.
-            Err(error) => tracing::error!(zxid = %start.zxid, %error, "snapshot not written"),
+            Err(error) => {
+                self.metrics.count(Counter::snapshot_error_count, 1);
+                tracing::error!(zxid = %start.zxid, %error, "snapshot not written");
+            }
         }
     }
 

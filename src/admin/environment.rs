@@ -1,0 +1,44 @@
+//! `envi`: the reference's keys, with what has a counterpart here.
+
+use std::fs;
+
+use super::VERSION;
+use super::view::View;
+
+/// What stands where Java has something and zkd has nothing.
+const NOTHING: &str = "<NA>";
+
+pub(super) fn envi(_: &View) -> String {
+    let system = rustix::system::uname();
+    let megabytes = |name: &str| memory_kb(name).map_or_else(|| NOTHING.to_owned(), |kb| format!("{}MB", kb / 1024));
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| NOTHING.to_owned());
+    let directory = std::env::current_dir().map_or_else(|_| NOTHING.to_owned(), |dir| dir.display().to_string());
+    let rows = [
+        ("zookeeper.version", VERSION.to_owned()),
+        ("host.name", system.nodename().to_string_lossy().into_owned()),
+        ("java.version", NOTHING.to_owned()),
+        ("java.vendor", NOTHING.to_owned()),
+        ("java.home", NOTHING.to_owned()),
+        ("java.class.path", NOTHING.to_owned()),
+        ("java.library.path", NOTHING.to_owned()),
+        ("java.io.tmpdir", std::env::temp_dir().display().to_string()),
+        ("java.compiler", NOTHING.to_owned()),
+        ("os.name", system.sysname().to_string_lossy().into_owned()),
+        ("os.arch", system.machine().to_string_lossy().into_owned()),
+        ("os.version", system.release().to_string_lossy().into_owned()),
+        ("user.name", variable("USER")),
+        ("user.home", variable("HOME")),
+        ("user.dir", directory),
+        ("os.memory.free", megabytes("MemAvailable:")),
+        ("os.memory.max", megabytes("MemTotal:")),
+        ("os.memory.total", megabytes("MemTotal:")),
+    ];
+    let lines: String = rows.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    format!("Environment:\n{lines}")
+}
+
+fn memory_kb(name: &str) -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}

@@ -1,0 +1,70 @@
+//! `dump`: sessions and when they are due, ephemerals, connections.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::connections::address;
+use super::view::View;
+use crate::ids::{Now, SessionId};
+
+pub(super) fn dump(view: &View) -> String {
+    let now = view.clock.now();
+    let sets = (view.expiry_sets)();
+    let sessions: usize = sets.values().map(Vec::len).sum();
+    let mut out = format!("SessionTracker dump:\nSession Sets ({})/({sessions}):\n", sets.len());
+    for (due, ids) in &sets {
+        let _ = writeln!(out, "{} expire at {}:", ids.len(), date(now, *due));
+        ids.iter().for_each(|id| {
+            let _ = writeln!(out, "\t{id}");
+        });
+    }
+    put_ephemerals(view, &mut out);
+    put_connections(view, now, &mut out);
+    out
+}
+
+fn put_ephemerals(view: &View, out: &mut String) {
+    let database = view.database.read();
+    let mut owners: Vec<_> = database.tree().ephemeral_sessions().collect();
+    owners.sort_unstable();
+    let _ = writeln!(out, "ephemeral nodes dump:\nSessions with Ephemerals ({}):", owners.len());
+    for owner in owners {
+        let _ = writeln!(out, "{owner}:");
+        for path in database.tree().ephemerals_of(owner) {
+            let _ = writeln!(out, "\t{path}");
+        }
+    }
+}
+
+/// Connections by when they would be given up: after the session timeout, or ten seconds without a session.
+fn put_connections(view: &View, now: Now, out: &mut String) {
+    const WITHOUT_SESSION_MS: u64 = 10_000;
+    let mut sets: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for lane in view.connections.all() {
+        let info = lane.info();
+        let patience = match info.session {
+            Some(_) => u64::try_from(info.timeout_ms).unwrap_or(0),
+            None => WITHOUT_SESSION_MS,
+        };
+        let heard = if info.session.is_some() { info.statistics.last_response_ms } else { now.steady_ms };
+        let due = ((heard + patience) / WITHOUT_SESSION_MS + 1) * WITHOUT_SESSION_MS;
+        let session = info.session.unwrap_or(SessionId::NONE);
+        sets.entry(due).or_default().push(format!("\tip: /{} sessionId: {session}\n", address(&info)));
+    }
+    let connections: usize = sets.values().map(Vec::len).sum();
+    let _ = writeln!(out, "Connections dump:\nConnections Sets ({})/({connections}):", sets.len());
+    for (due, lines) in sets {
+        let _ = writeln!(out, "{} expire at {}:", lines.len(), date(now, due));
+        lines.iter().for_each(|line| out.push_str(line));
+    }
+}
+
+/// A time of the steady clock as Java's `Date` prints it.
+fn date(now: Now, steady_ms: u64) -> String {
+    let ahead = steady_ms as i64 - now.steady_ms as i64;
+    let time = Timestamp::from_millisecond(now.wall_ms + ahead).unwrap_or(Timestamp::UNIX_EPOCH);
+    time.to_zoned(TimeZone::UTC).strftime("%a %b %d %H:%M:%S UTC %Y").to_string()
+}

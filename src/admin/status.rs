@@ -1,0 +1,70 @@
+//! `srvr`, `stat`, `conf`, `dirs`, `hash`.
+
+use std::fmt::Write;
+
+use super::VERSION;
+use super::connections::short_line;
+use super::view::{View, directory_bytes};
+use crate::metrics::java_double;
+
+pub(super) fn srvr(view: &View) -> String {
+    let mut out = format!("Zookeeper version: {VERSION}\n");
+    put_status(view, &mut out);
+    out
+}
+
+pub(super) fn stat(view: &View) -> String {
+    let mut out = format!("Zookeeper version: {VERSION}\nClients:\n");
+    for lane in view.connections.all() {
+        let _ = writeln!(out, "{})", short_line(&lane.info()));
+    }
+    out.push('\n');
+    put_status(view, &mut out);
+    out
+}
+
+fn put_status(view: &View, out: &mut String) {
+    let (statistics, latency) = (&view.statistics, view.statistics.latency());
+    let (zxid, znodes) = {
+        let database = view.database.read();
+        (database.last_zxid(), database.tree().len())
+    };
+    let mean = java_double(latency.mean_ms());
+    let _ = writeln!(out, "Latency min/avg/max: {}/{mean}/{}", latency.min_ms(), latency.max_ms());
+    let _ = writeln!(out, "Received: {}", statistics.packets_received());
+    let _ = writeln!(out, "Sent: {}", statistics.packets_sent());
+    let _ = writeln!(out, "Connections: {}", view.connections.len());
+    let _ = writeln!(out, "Outstanding: {}", super::monitor::outstanding(view));
+    let _ = writeln!(out, "Zxid: {zxid}");
+    let _ = writeln!(out, "Mode: standalone");
+    // The reference counts the root under both of its names.
+    let _ = writeln!(out, "Node count: {}", znodes + 1);
+}
+
+pub(super) fn conf(view: &View) -> String {
+    let facts = &view.facts;
+    let (min_ms, max_ms) = facts.session_timeouts_ms;
+    let (snapshots, logs) = (directory_bytes(&facts.snapshot_dir), directory_bytes(&facts.log_dir));
+    format!(
+        "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={snapshots}\ndataLogDir={}\ndataLogSize={logs}\n\
+         tickTime={}\nmaxClientCnxns={}\nminSessionTimeout={min_ms}\nmaxSessionTimeout={max_ms}\n\
+         clientPortListenBacklog={}\nserverId=0\n",
+        facts.client_port,
+        facts.snapshot_dir.display(),
+        facts.log_dir.display(),
+        facts.tick_ms,
+        facts.connections_per_address_max,
+        facts.backlog,
+    )
+}
+
+pub(super) fn dirs(view: &View) -> String {
+    let (snapshots, logs) = (directory_bytes(&view.facts.snapshot_dir), directory_bytes(&view.facts.log_dir));
+    format!("datadir_size: {snapshots}\nlogdir_size: {logs}\n")
+}
+
+pub(super) fn hash(view: &View) -> String {
+    let database = view.database.read();
+    let line = |sample: crate::pipeline::DigestSample| format!("{:x}: {}\n", sample.zxid.0, sample.digest as i64);
+    database.digests().samples().map(line).collect()
+}

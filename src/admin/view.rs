@@ -1,0 +1,63 @@
+//! What reports are made from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::ids::SessionId;
+use crate::metrics::Metrics;
+use crate::net::{Clock, Connections};
+use crate::pipeline::{ServerStatistics, SharedDatabase};
+
+/// What does not change while the server runs.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// `clientPort`.
+    pub client_port: u16,
+    /// `clientPortListenBacklog`.
+    pub backlog: i32,
+    /// `dataDir/version-2`.
+    pub snapshot_dir: PathBuf,
+    /// `dataLogDir/version-2`.
+    pub log_dir: PathBuf,
+    /// `tickTime`, ms.
+    pub tick_ms: u64,
+    /// `maxClientCnxns`.
+    pub connections_per_address_max: usize,
+    /// Shortest and longest session timeout, ms.
+    pub session_timeouts_ms: (i32, i32),
+    /// When the server started, steady clock, ms.
+    pub started_ms: u64,
+    /// `4lw.commands.whitelist`.
+    pub words: Vec<String>,
+}
+
+/// A look at a running server.
+#[derive(Clone)]
+pub struct View {
+    /// What does not change.
+    pub facts: Facts,
+    /// The tree and the watches.
+    pub database: SharedDatabase,
+    /// Who is connected.
+    pub connections: Arc<Connections>,
+    /// What clients have asked.
+    pub statistics: Arc<ServerStatistics>,
+    /// Everything else that is counted.
+    pub metrics: Arc<Metrics>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Each tick at which sessions are due, and those sessions; asks the owner.
+    pub expiry_sets: Arc<dyn Fn() -> BTreeMap<u64, Vec<SessionId>> + Send + Sync>,
+}
+
+/// The sizes of all files in a directory, bytes.
+pub(super) fn directory_bytes(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|data| data.is_file())
+        .map(|data| data.len())
+        .sum()
+}

@@ -1,0 +1,75 @@
+//! Which words there are, and who may ask them.
+
+use super::view::View;
+use super::{connections, environment, monitor, sessions, status, watches};
+use crate::net::{FourLetterWords, WordAnswer};
+
+type Answer = fn(&View) -> String;
+
+/// Every word but `stmk`, which takes an argument.
+const WORDS: [(&[u8; 4], Answer); 17] = [
+    (b"conf", status::conf),
+    (b"cons", connections::cons),
+    (b"crst", connections::crst),
+    (b"dirs", status::dirs),
+    (b"dump", sessions::dump),
+    (b"envi", environment::envi),
+    (b"gtmk", |_| TRACE_MASK.to_owned()),
+    (b"hash", status::hash),
+    (b"isro", |_| "rw".to_owned()),
+    (b"mntr", monitor::mntr),
+    (b"ruok", |_| "imok".to_owned()),
+    (b"srst", monitor::srst),
+    (b"srvr", status::srvr),
+    (b"stat", status::stat),
+    (b"wchc", watches::wchc),
+    (b"wchp", watches::wchp),
+    (b"wchs", watches::wchs),
+];
+
+/// What telnet sends when it is interrupted: nothing to answer.
+const TELNET_CLOSE: [u8; 4] = [0xff, 0xf4, 0xff, 0xfd];
+
+/// The mask that the reference starts with. It selects Java log lines; here it is only given back.
+const TRACE_MASK: &str = "306";
+
+/// Answers four-letter words.
+#[derive(Clone)]
+pub struct Words {
+    view: View,
+}
+
+impl Words {
+    /// Answers from this view.
+    #[must_use]
+    pub const fn new(view: View) -> Self {
+        Self { view }
+    }
+
+    /// Whether a word is on the list; `srvr` always is (FL-01).
+    fn is_allowed(&self, word: &str) -> bool {
+        word == "srvr" || self.view.facts.words.iter().any(|allowed| allowed == "*" || allowed == word)
+    }
+}
+
+impl FourLetterWords for Words {
+    fn answer(&self, word: [u8; 4], rest: &[u8]) -> WordAnswer {
+        if word == TELNET_CLOSE {
+            return WordAnswer::Text(Vec::new());
+        }
+        let known = WORDS.iter().find(|(name, _)| **name == word);
+        if known.is_none() && &word != b"stmk" {
+            return WordAnswer::NotAWord;
+        }
+        let name = String::from_utf8_lossy(&word);
+        if !self.is_allowed(&name) {
+            let refusal = format!("{name} is not executed because it is not in the whitelist.\n");
+            return WordAnswer::Text(refusal.into_bytes());
+        }
+        match (known, rest.first_chunk::<8>()) {
+            (Some((_, answer)), _) => WordAnswer::Text(answer(&self.view).into_bytes()),
+            (None, Some(mask)) => WordAnswer::Text(i64::from_be_bytes(*mask).to_string().into_bytes()),
+            (None, None) => WordAnswer::Incomplete,
+        }
+    }
+}
