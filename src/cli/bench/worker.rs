@@ -68,8 +68,8 @@ pub(super) struct Seat {
     pub(super) quota: u64,
 }
 
-/// Connections that are opened at the same time, by one thread.
-const OPENING_MAX: usize = 64;
+/// Connections that one thread opens at the same time: below Apache's listen backlog of 50.
+const OPENING_MAX: usize = 32;
 
 /// Runs one load thread to its end.
 pub(super) fn run_thread(plan: &Arc<Plan>, seats: &[Seat], events: &Sender<Event>) {
