@@ -119,13 +119,6 @@ class Zkd(Server):
         return [self.binary, "--config", self.write_config()]
 
 
-class Placeholder(Zkd):
-    """A zkd that takes nothing but a port and keeps nothing on disk."""
-
-    def command(self):
-        return [self.binary, str(self.port)]
-
-
 class Floor(Server):
     """Canned answers from one thread, one fdatasync for each batch of writes: what no server can go below."""
 

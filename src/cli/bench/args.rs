@@ -49,6 +49,10 @@ pub struct BenchArgs {
     /// Requests in flight on each connection.
     #[arg(long, default_value_t = 1)]
     pub depth: usize,
+    /// Operations a second over all connections, instead of as many as there can be. One that could not leave when it
+    /// was due, because the one before was not answered, counts its wait as latency. Needs --depth 1.
+    #[arg(long)]
+    pub rate: Option<f64>,
     /// Seconds to measure.
     #[arg(long, default_value_t = 10.0)]
     pub seconds: f64,
@@ -86,6 +90,8 @@ pub struct BenchArgs {
 
 /// Frames above this are refused by a server with the default `jute.maxbuffer`.
 const FRAME_BYTES_MAX: usize = 1_000_000;
+/// Between two operations of one connection.
+const INTERVAL_MAX: Duration = Duration::from_secs(1);
 const CONNECTIONS_MAX: usize = 1_000_000;
 const DEPTH_MAX: usize = 100_000;
 
@@ -103,6 +109,10 @@ impl BenchArgs {
         ensure!(!self.server.is_empty(), "--server is empty");
         for (name, seconds) in [("--seconds", self.seconds), ("--warmup", self.warmup)] {
             ensure!((0.0..=86_400.0).contains(&seconds), "{name} is not in 0..=86400");
+        }
+        if self.rate.is_some() {
+            ensure!(self.depth == 1, "--rate needs --depth 1");
+            ensure!(self.interval().is_some_and(|i| i <= INTERVAL_MAX), "--rate is below one a second per connection");
         }
         let largest = BenchOp::ALL.into_iter().filter(|op| self.ops.has(*op)).map(|op| op.multi_length().max(1)).max();
         if largest.unwrap_or(1) * (self.size + self.root.len() + 64) > FRAME_BYTES_MAX {
@@ -126,6 +136,11 @@ impl BenchArgs {
             found.ok().and_then(|mut all| all.next()).with_context(|| format!("look up {name}"))
         };
         self.server.iter().map(address).collect()
+    }
+
+    /// How often each connection asks; `None` for as often as it can.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        self.rate.map(|rate| Duration::try_from_secs_f64(self.connections as f64 / rate).unwrap_or(Duration::MAX))
     }
 
     /// How long to measure or hold.

@@ -15,8 +15,8 @@ use super::report::Report;
 use super::request;
 use crate::proto::ReplyHeader;
 
-/// Sessions that are opened at the same time.
-const OPENING_MAX: usize = 128;
+/// Sessions that are opened at the same time: below Apache's listen backlog of 50, or connects wait for seconds.
+const OPENING_MAX: usize = 32;
 /// Descriptors beside those of the sessions.
 const DESCRIPTORS_SPARE: u64 = 64;
 /// Pings in one session timeout, as the Java client sends them.
@@ -46,6 +46,8 @@ async fn hold(args: &BenchArgs) -> anyhow::Result<Report> {
     let start = Instant::now();
     let links = open_all(args).await?;
     let opened = start.elapsed();
+    let half_ms = args.timeout_ms as u128 / 2;
+    ensure!(opened.as_millis() < half_ms, "opening took longer than half of --timeout-ms, the first sessions are gone");
     // A script that waits for this line may look at the server meanwhile.
     writeln!(std::io::stderr().lock(), "holding {} sessions", links.len())?;
     let (holding, own) = (Usage::of(&args.server_pid)?, Usage::own()?);

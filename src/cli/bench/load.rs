@@ -59,6 +59,7 @@ fn measure(args: &BenchArgs, znodes: Znodes) -> anyhow::Result<Report> {
         znodes,
         depth: args.depth,
         timeout_ms: args.timeout_ms,
+        interval: args.interval(),
         phase: AtomicU8::new(Phase::Warmup as u8),
         counting: AtomicUsize::new(args.connections),
     });
@@ -82,7 +83,8 @@ fn deal_seats(args: &BenchArgs, threads: usize) -> anyhow::Result<Vec<Vec<Seat>>
         let connections = args.connections as u64;
         let extra = |count: u64| u64::from((i as u64) < count % connections);
         let quota = args.count.map_or(u64::MAX, |count| count / connections + extra(count));
-        seats[i % threads].push(Seat { number: i as u64, address: addresses[i % addresses.len()], quota });
+        let delay = args.interval().unwrap_or_default() * i as u32 / args.connections as u32;
+        seats[i % threads].push(Seat { number: i as u64, address: addresses[i % addresses.len()], quota, delay });
     }
     Ok(seats)
 }

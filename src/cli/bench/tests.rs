@@ -49,6 +49,14 @@ fn every_operation_is_answered_and_counted() {
 }
 
 #[test]
+fn a_rate_is_never_exceeded() {
+    let (address, _directory) = floor_server(100);
+    let words = format!("load --server {address} --size 100 --warmup 0 --connections 4 --ops get --rate 400");
+    let report = load::run(&args(&format!("{words} --seconds 0.5"))).unwrap();
+    assert!((1.0..=204.0).contains(&report.get("ops").unwrap()), "{report:?}");
+}
+
+#[test]
 fn a_wrong_answer_ends_the_run() {
     let (address, _directory) = floor_server(99);
     let words = format!("load --server {address} --size 100 --warmup 0 --connections 2 --count 10 --ops get");
@@ -70,7 +78,15 @@ fn znodes_are_filled_and_sessions_held() {
 
 #[test]
 fn arguments_that_do_not_fit_are_refused() {
-    for bad in ["--connections 0", "--root bench", "--root /", "--ops multi100 --size 20000", "--seconds 1e9"] {
+    for bad in [
+        "--connections 0",
+        "--root bench",
+        "--root /",
+        "--ops multi100 --size 20000",
+        "--seconds 1e9",
+        "--rate 9",
+        "--rate 0",
+    ] {
         let parsed = Cli::parse_from(std::iter::once("bench").chain(bad.split(' '))).bench;
         assert!(parsed.check().is_err(), "{bad}");
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use parking_lot::Mutex;
@@ -41,6 +41,8 @@ pub(super) struct Plan {
     pub(super) depth: usize,
     /// The session timeout to ask for, ms.
     pub(super) timeout_ms: i32,
+    /// Between two operations of one connection; `None` for as soon as there is room.
+    pub(super) interval: Option<Duration>,
     /// A [`Phase`].
     pub(super) phase: AtomicU8,
     /// Connections that have not yet counted their quota; they never do in a run by time.
@@ -66,10 +68,12 @@ pub(super) struct Seat {
     pub(super) address: SocketAddr,
     /// How many answers it counts; `u64::MAX` in a run by time.
     pub(super) quota: u64,
+    /// In a run by rate: how long after the start its first operation is due.
+    pub(super) delay: Duration,
 }
 
-/// Connections that are opened at the same time, by one thread.
-const OPENING_MAX: usize = 64;
+/// Connections that one thread opens at the same time: below Apache's listen backlog of 50.
+const OPENING_MAX: usize = 32;
 
 /// Runs one load thread to its end.
 pub(super) fn run_thread(plan: &Arc<Plan>, seats: &[Seat], events: &Sender<Event>) {
@@ -130,8 +134,14 @@ impl Connection {
     }
 
     async fn run(mut self) -> anyhow::Result<()> {
+        let mut due = Instant::now() + self.seat.delay;
         loop {
-            self.refill();
+            let mut since = Instant::now();
+            if let (Some(interval), true) = (self.plan.interval, self.in_flight.is_empty()) {
+                since = wait_until(due).await;
+                due += interval;
+            }
+            self.refill(since);
             if !self.in_flight.is_empty() {
                 self.link.exchange().await?;
                 self.collect()?;
@@ -147,15 +157,14 @@ impl Connection {
         self.plan.phase.load(Ordering::Relaxed)
     }
 
-    /// Queues requests until the pipeline is full.
-    fn refill(&mut self) {
+    /// Queues requests until the pipeline is full; their latency counts from `since`.
+    fn refill(&mut self, since: Instant) {
         let room = self.plan.depth - self.in_flight.len();
         let quota = usize::try_from(self.seat.quota).unwrap_or(usize::MAX);
         let room = room.min(quota.saturating_sub(self.in_flight.len()));
         if room == 0 || self.reconnect || self.phase() == Phase::Stop as u8 {
             return;
         }
-        let now = Instant::now();
         for _ in 0..room {
             let op = self.plan.mix.draw(&mut self.random);
             if op == BenchOp::Connect {
@@ -163,7 +172,7 @@ impl Connection {
                 return;
             }
             let asked = self.ask(op);
-            self.in_flight.push_back((asked, now));
+            self.in_flight.push_back((asked, since));
         }
     }
 
@@ -242,4 +251,13 @@ impl Connection {
             let _ = self.events.send(Event::Counted);
         }
     }
+}
+
+/// Waits; from when the operation that is due then counts: from now, or from when it should have left.
+async fn wait_until(due: Instant) -> Instant {
+    if Instant::now() >= due {
+        return due;
+    }
+    tokio::time::sleep_until(due.into()).await;
+    Instant::now()
 }
