@@ -109,7 +109,7 @@ impl AuthRules {
     /// identities.
     ///
     /// # Errors
-    /// [`ErrorCode::INVALID_ACL`], and [`ErrorCode::MARSHALLING`] for a world entry with a null id.
+    /// [`ErrorCode::INVALID_ACL`], and [`ErrorCode::MARSHALLING`] for a null id of a scheme that has a meaning.
     pub fn fix_up<'a>(&self, acl: AclBytes<'a>, identities: &[Identity]) -> Result<Cow<'a, [u8]>, ErrorCode> {
         if acl == OPEN_ACL {
             return Ok(Cow::Borrowed(acl.as_bytes()));
@@ -124,7 +124,8 @@ impl AuthRules {
                 continue;
             }
             match (entry.scheme.as_deref(), entry.id.as_deref()) {
-                (Some(WORLD), None) => return Err(ErrorCode::MARSHALLING),
+                // The reference looks into the id before it asks whether there is one.
+                (Some(WORLD | IP | DIGEST), None) => return Err(ErrorCode::MARSHALLING),
                 (Some(WORLD), Some("anyone")) => fixed.push(entry.clone()),
                 (Some(AUTH), _) => {
                     let before = fixed.len();

@@ -17,22 +17,39 @@ pub(super) struct Loading {
     promised: Option<(Zxid, u64)>,
     /// Whether the txns' digests can be compared yet: not inside a fuzzy snapshot's range.
     exact: bool,
+    /// The snapshot's own digest did not fit. Apache may have been amid a txn when it wrote it: then the txn behind it
+    /// puts the tree right.
+    suspicion: bool,
     mismatches: u64,
 }
 
 impl Loading {
     pub(super) fn new(options: TreeOptions) -> Self {
-        Self { database: LoadDatabase::new(options), promised: None, exact: true, mismatches: 0 }
+        Self { database: LoadDatabase::new(options), promised: None, exact: true, suspicion: false, mismatches: 0 }
     }
 
     pub(super) fn finish(self, auth: std::sync::Arc<crate::auth::AuthRules>) -> Database {
-        if self.mismatches > 0 {
-            tracing::error!(txns = self.mismatches, "the tree's digest differs from what the files say");
+        if self.mismatches > 0 || self.suspicion {
+            tracing::error!(
+                txns = self.mismatches,
+                snapshot = self.suspicion,
+                "the tree's digest differs from what the files say"
+            );
         }
         self.database.finish(auth)
     }
 
+    /// A snapshot's digest at `zxid`.
+    fn compare_snapshot(&mut self, zxid: Zxid, said: u64) {
+        self.suspicion = self.database.digest().is_some_and(|found| found != said);
+        if self.suspicion {
+            tracing::debug!(%zxid, said, found = self.database.digest(), "the snapshot's digest differs; the next txn tells");
+        }
+    }
+
+    /// A txn's digest.
     fn compare(&mut self, zxid: Zxid, said: u64) {
+        self.suspicion = false;
         if self.database.digest().is_some_and(|found| found != said) {
             self.mismatches += 1;
             if self.mismatches == 1 {
@@ -59,14 +76,14 @@ impl SnapshotSink for Loading {
 impl Restore for Loading {
     fn reset(&mut self) {
         self.database.reset();
-        (self.promised, self.exact, self.mismatches) = (None, true, 0);
+        (self.promised, self.exact, self.suspicion, self.mismatches) = (None, true, false, 0);
     }
 
     fn snapshot_loaded(&mut self, zxid: Zxid, trailer: &Trailer) {
         self.database.snapshot_loaded(zxid);
         let digest = trailer.digest.filter(|digest| digest.version == TxnDigest::VERSION);
         match digest.map(|digest| (digest.zxid, digest.tree)) {
-            Some((at, tree)) if at == zxid => self.compare(zxid, tree),
+            Some((at, tree)) if at == zxid => self.compare_snapshot(zxid, tree),
             // A fuzzy one: its tree has the digest only once the txns up to there are replayed.
             Some((at, tree)) if at > zxid => (self.promised, self.exact) = (Some((at, tree)), false),
             Some(_) | None => self.exact = digest.is_some(),
@@ -82,7 +99,8 @@ impl Restore for Loading {
             self.promised = None;
             self.exact = true;
             if zxid == at {
-                self.compare(zxid, tree);
+                self.compare_snapshot(zxid, tree);
+                return Ok(());
             }
         }
         if let Some(said) = entry.digest.filter(|said| self.exact && said.version == TxnDigest::VERSION) {
