@@ -107,6 +107,12 @@ impl Prepare {
             }
             Err(_) => return Prepared::Refused(ErrorCode::MARSHALLING),
         };
+        // Before it prepares the parts, the reference looks at all their paths, and does not come to the txn.
+        if let Request::Multi(ops) = &request
+            && ops.iter().any(|op| op.path().is_none())
+        {
+            return Prepared::Refused(ErrorCode::MARSHALLING);
+        }
         self.txn(now, tree, (session, cxid), op, identities, |this, asked, out| this.client(asked, &request, out))
     }
 
@@ -195,7 +201,7 @@ impl Prepare {
             Request::Delete(delete) => self.delete(asked, delete, out)?,
             Request::SetData(set_data) => self.set_data(asked, set_data, out)?,
             Request::SetAcl(set_acl) => self.set_acl(asked, set_acl, out)?,
-            Request::Multi(ops) => return Ok(self.multi(asked, ops, out)),
+            Request::Multi(ops) => return self.multi(asked, ops, out),
             Request::CloseSession => self.close(asked, out),
             Request::Reconfig(_) if !self.rules.reconfig_enabled => return Err(ErrorCode::RECONFIG_DISABLED),
             // Standalone servers do not reconfigure (EN-27).
@@ -391,7 +397,12 @@ impl Prepare {
     }
 
     /// semantics.md 4.6: all or nothing. A multi that fails is a txn of nothing but errors.
-    fn multi(&mut self, asked: &Asked<'_>, ops: &[MultiOp<'_>], out: &mut BytesMut) -> Box<[OpCode]> {
+    fn multi(
+        &mut self,
+        asked: &Asked<'_>,
+        ops: &[MultiOp<'_>],
+        out: &mut BytesMut,
+    ) -> Result<Box<[OpCode]>, ErrorCode> {
         let savepoint = self.outstanding.begin();
         let start = out.len();
         out.length(ops.len());
@@ -401,14 +412,18 @@ impl Prepare {
                 Ok(layout) => layouts.push(layout),
                 Err(error) => {
                     self.outstanding.roll_back(&savepoint);
+                    if error == ErrorCode::MARSHALLING {
+                        // A part that makes no sense spoils the whole, not only itself.
+                        return Err(error);
+                    }
                     out.truncate(start);
                     put_failed_multi(ops.len(), at, error, out);
-                    return Box::default();
+                    return Ok(Box::default());
                 }
             }
         }
         self.outstanding.keep();
-        layouts.into()
+        Ok(layouts.into())
     }
 
     /// One part of a multi: its type, its length, its record.

@@ -53,6 +53,18 @@ pub enum MultiOp<'a> {
     Check(CheckVersion<'a>),
 }
 
+impl MultiOp<'_> {
+    /// The path it is about, as asked; `None` is null.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Create(create) => create.path.as_deref(),
+            Self::SetData(set_data) => set_data.path.as_deref(),
+            Self::Delete(check) | Self::Check(check) => check.path.as_deref(),
+        }
+    }
+}
+
 /// Decodes the body of a multi. An operation that does not belong, a create flag out of range and a null ACL spoil
 /// the whole request, as they do since 3.9.0.
 ///
