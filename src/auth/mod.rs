@@ -119,10 +119,7 @@ impl AuthRules {
             return Err(ErrorCode::INVALID_ACL);
         }
         let mut fixed: Vec<Acl<'_>> = Vec::with_capacity(sent.len());
-        for (at, entry) in sent.iter().enumerate() {
-            if sent[..at].contains(entry) {
-                continue;
-            }
+        for entry in distinct(&sent)? {
             match (entry.scheme.as_deref(), entry.id.as_deref()) {
                 // The reference looks into the id before it asks whether there is one.
                 (Some(WORLD | IP | DIGEST), None) => return Err(ErrorCode::MARSHALLING),
@@ -182,6 +179,23 @@ impl AuthRules {
         self.enforced_schemes.is_empty()
             || identities.iter().any(|identity| self.enforced_schemes.contains(&identity.scheme))
     }
+}
+
+/// The entries without those that were there before. The reference compares later entries with earlier ones, perms, scheme
+/// and id in turn, and stumbles over a null that it comes to.
+fn distinct<'e, 'a>(sent: &'e [Acl<'a>]) -> Result<Vec<&'e Acl<'a>>, ErrorCode> {
+    let mut kept: Vec<&Acl<'a>> = Vec::with_capacity(sent.len());
+    for entry in sent {
+        let rivals = || kept.iter().filter(|known| known.perms == entry.perms);
+        let same_scheme = || rivals().filter(|known| known.scheme == entry.scheme);
+        if entry.scheme.is_none() && rivals().next().is_some() || entry.id.is_none() && same_scheme().next().is_some() {
+            return Err(ErrorCode::MARSHALLING);
+        }
+        if !kept.contains(&entry) {
+            kept.push(entry);
+        }
+    }
+    Ok(kept)
 }
 
 /// Hides the secret part of digest ids from those who may not administrate (semantics.md 5, getACL).

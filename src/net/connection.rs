@@ -19,6 +19,8 @@ use crate::pipeline::{Lane, LanePhase, LaneState, Received, WriteRequest, discon
 const SCRATCH_BYTES: usize = 64 * 1024;
 /// A sent buffer up to this size stays with its connection, a larger one is given back.
 const KEPT_BYTES_MAX: usize = 1024;
+/// Room for a frame that has begun, at least.
+const ROOM_BYTES_MIN: usize = 4096;
 /// Turns of read, answer, write before other connections of the thread get theirs.
 const TURNS_MAX: usize = 16;
 
@@ -140,10 +142,12 @@ impl Connection {
         }
     }
 
-    /// How much more is needed for the frame that has begun.
+    /// How much room to make for the frame that has begun: what is missing, but no more than has come already. A client
+    /// that says a length and sends nothing gets nothing.
     fn wanted(&self) -> usize {
         let length = frame_length(&self.input).and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-        (4 + length.min(self.context.limits.frame_bytes_max)).saturating_sub(self.input.len()).max(64)
+        let missing = (4 + length).saturating_sub(self.input.len());
+        missing.clamp(64, self.input.len().max(ROOM_BYTES_MIN))
     }
 
     /// Processes what waits in the connection's own buffer; whether anything was done.
