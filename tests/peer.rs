@@ -1,0 +1,334 @@
+//! A whole server without sockets, disks and clocks: what a client is told, and in which order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use zkd::auth::AuthRules;
+use zkd::ids::{ConnectionId, Now, SessionId, Sid, Zxid};
+use zkd::jute::JuteWrite;
+use zkd::peer::{Input, Machine, Output, Peer, PeerRules, ReaperRules, SnapshotRules};
+use zkd::pipeline::{
+    Database, Greeting, Lane, LanePhase, LargeRequestRules, PrepareRules, Received, ServerStatistics, SharedDatabase,
+    disconnect, receive,
+};
+use zkd::proto::{ErrorCode, OPEN_ACL, OpCode, ReplyHeader, RequestHeader};
+use zkd::session::Negotiation;
+use zkd::storage::Durable;
+use zkd::tree::{Tree, TreeOptions};
+
+const NO_LIMIT: LargeRequestRules = LargeRequestRules { threshold: None, bytes_max: 0 };
+
+struct Server {
+    peer: Peer,
+    database: SharedDatabase,
+    now: Now,
+    /// The last txn that was handed to the log and is not durable yet.
+    appended: Option<Zxid>,
+    snapshots: usize,
+    connections: u64,
+}
+
+impl Server {
+    fn new() -> Self {
+        Self::with_snapshots_every(100_000)
+    }
+
+    fn with_snapshots_every(txns: u64) -> Self {
+        let auth = Arc::new(AuthRules::default());
+        let tree = Tree::new(TreeOptions::default());
+        let database = Database::new(tree, HashMap::new(), Zxid::ZERO, Arc::clone(&auth));
+        let database: SharedDatabase = Arc::new(RwLock::new(database));
+        let prepare = PrepareRules {
+            auth,
+            extended_types: false,
+            enforce_quota: false,
+            reconfig_enabled: false,
+            digest: true,
+            epoch_rolls_over: true,
+        };
+        let rules = PeerRules {
+            sid: Sid(1),
+            tick_ms: 2000,
+            negotiation: Negotiation { min_ms: 4000, max_ms: 40_000 },
+            prepare,
+            snapshots: SnapshotRules { txns, bytes: 0 },
+            reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
+            seed: 1,
+        };
+        let now = Now { steady_ms: 0, wall_ms: 1_000_000 };
+        let peer = Peer::new(rules, Arc::clone(&database), now);
+        Self { peer, database, now, appended: None, snapshots: 0, connections: 0 }
+    }
+
+    fn give(&mut self, input: Input) {
+        self.peer.handle(self.now, input, &mut Vec::new());
+        while let Some(output) = self.peer.poll_output() {
+            match output {
+                Output::Append(txns) => self.appended = txns.last().map(|(zxid, _)| *zxid),
+                Output::Snapshot(_) => self.snapshots += 1,
+                Output::RollLog | Output::SessionExpired(_) => {}
+            }
+        }
+    }
+
+    /// The log's flush returns.
+    fn flush(&mut self) {
+        if let Some(zxid) = self.appended.take() {
+            self.give(Input::Durable(Durable::after_flush(zxid)));
+        }
+    }
+
+    fn connect(&mut self) -> Client {
+        self.greet(Greeting { session: SessionId::NONE, password: vec![], timeout_ms: 4000, read_only: Some(false) })
+    }
+
+    fn greet(&mut self, greeting: Greeting) -> Client {
+        self.connections += 1;
+        let statistics = Arc::new(ServerStatistics::default());
+        let lane = Lane::new(ConnectionId(self.connections), ([127, 0, 0, 1], 1).into(), 0, statistics);
+        lane.lock().connecting();
+        self.give(Input::Connect(Arc::clone(&lane), greeting));
+        self.flush();
+        Client { lane, xid: 0 }
+    }
+}
+
+struct Client {
+    lane: Arc<Lane>,
+    xid: i32,
+}
+
+/// A reply or an event: xid, error, and what follows.
+type Frame = (i32, ErrorCode, Vec<u8>);
+
+impl Client {
+    fn session(&self) -> SessionId {
+        self.lane.lock().session()
+    }
+
+    /// Puts a request on the wire; writes are returned, to be given to the server.
+    fn send(&mut self, server: &Server, op: OpCode, body: &[u8]) -> Option<Input> {
+        self.xid += 1;
+        let mut frame = Vec::new();
+        RequestHeader { xid: self.xid, op }.encode(&mut frame);
+        frame.extend_from_slice(body);
+        let database = server.database.read();
+        match receive(&database, &self.lane, &mut self.lane.lock(), &frame, server.now.steady_ms, NO_LIMIT) {
+            Received::Done => None,
+            Received::Write(request) => Some(Input::Writes(vec![request])),
+        }
+    }
+
+    /// Sends a write and gives it to the server; it is not durable yet.
+    fn write(&mut self, server: &mut Server, op: OpCode, body: &[u8]) {
+        let input = self.send(server, op, body).expect("a write");
+        server.give(input);
+    }
+
+    /// All that was sent to the client since.
+    fn frames(&self) -> Vec<Frame> {
+        let out = self.lane.lock().take_out();
+        let mut rest = &out[..];
+        let mut frames = Vec::new();
+        while let Some((length, behind)) = rest.split_first_chunk() {
+            let (frame, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
+            let (body, header) = ReplyHeader::decode(frame).expect("a header");
+            frames.push((header.xid, header.error, body.to_vec()));
+            rest = behind;
+        }
+        frames
+    }
+}
+
+fn create(path: &str, flags: i32) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.ustring(path);
+    body.buffer(Some(b"0"));
+    body.extend_from_slice(OPEN_ACL.as_bytes());
+    body.int(flags);
+    body
+}
+
+fn set(path: &str, data: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.ustring(path);
+    body.buffer(Some(data.as_bytes()));
+    body.int(-1);
+    body
+}
+
+fn get(path: &str, watch: bool) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.ustring(path);
+    body.boolean(watch);
+    body
+}
+
+fn data(frame: &Frame) -> &str {
+    let length = usize::from(frame.2[3]);
+    std::str::from_utf8(&frame.2[4..4 + length]).expect("text")
+}
+
+/// A server with one client and one znode.
+fn with_znode() -> (Server, Client) {
+    let mut server = Server::new();
+    let mut client = server.connect();
+    client.write(&mut server, OpCode::CREATE, &create("/z", 0));
+    server.flush();
+    client.frames();
+    (server, client)
+}
+
+#[test]
+fn nothing_is_answered_before_it_is_durable() {
+    let (mut server, mut client) = with_znode();
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "1"));
+    assert!(client.frames().is_empty());
+    server.flush();
+    assert_eq!(client.frames().len(), 1);
+}
+
+#[test]
+fn reads_between_writes_see_the_writes_before_them_and_not_those_behind() {
+    let (mut server, mut client) = with_znode();
+    for value in ["1", "2", "3"] {
+        client.write(&mut server, OpCode::SET_DATA, &set("/z", value));
+        assert!(client.send(&server, OpCode::GET_DATA, &get("/z", false)).is_none());
+    }
+    server.flush();
+    let frames = client.frames();
+    let order: Vec<_> = frames.iter().map(|frame| frame.0).collect();
+    assert_eq!(order, [2, 3, 4, 5, 6, 7], "answers come in the order of requests");
+    assert_eq!([data(&frames[1]), data(&frames[3]), data(&frames[5])], ["1", "2", "3"]);
+}
+
+#[test]
+fn reads_of_others_do_not_wait_for_a_write() {
+    let (mut server, mut client) = with_znode();
+    let mut other = server.connect();
+    other.frames_of_connect();
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "1"));
+    assert!(other.send(&server, OpCode::GET_DATA, &get("/z", false)).is_none());
+    assert_eq!(data(&other.frames()[0]), "0");
+}
+
+impl Client {
+    /// Forgets the connect response, which has no reply header.
+    fn frames_of_connect(&self) {
+        self.lane.lock().take_out();
+    }
+}
+
+#[test]
+fn the_event_comes_before_the_answer_to_the_write_that_caused_it() {
+    let (mut server, mut client) = with_znode();
+    client.send(&server, OpCode::GET_DATA, &get("/z", true));
+    client.frames();
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "1"));
+    server.flush();
+    let xids: Vec<_> = client.frames().iter().map(|frame| frame.0).collect();
+    assert_eq!(xids, [ReplyHeader::NOTIFICATION_XID, 3]);
+}
+
+#[test]
+fn ephemerals_die_with_their_session_not_with_its_connection() {
+    let (mut server, mut client) = with_znode();
+    client.write(&mut server, OpCode::CREATE, &create("/e", 1));
+    server.flush();
+    disconnect(&server.database.read(), &client.lane);
+    server.give(Input::Disconnected(client.lane.id));
+    assert!(server.database.read().tree().find("/e").is_some());
+    server.now.steady_ms = 5999;
+    server.give(Input::Tick);
+    assert!(server.appended.is_none(), "the deadline is rounded up to the next tick");
+    server.now.steady_ms = 6000;
+    server.give(Input::Tick);
+    server.flush();
+    assert!(server.database.read().tree().find("/e").is_none());
+}
+
+#[test]
+fn a_wrong_password_cuts_the_live_connection_all_the_same() {
+    let (mut server, client) = with_znode();
+    let session = client.session();
+    let greeting = Greeting { session, password: vec![7; 16], timeout_ms: 4000, read_only: Some(false) };
+    let thief = server.greet(greeting);
+    assert_eq!(thief.lane.lock().phase(), LanePhase::Closing);
+    assert_eq!(client.lane.lock().phase(), LanePhase::Closing);
+    let password = zkd::session::password(session).to_vec();
+    let owner = server.greet(Greeting { session, password, timeout_ms: 4000, read_only: Some(false) });
+    assert_eq!(owner.lane.lock().phase(), LanePhase::Open);
+}
+
+#[test]
+fn a_session_that_moved_writes_no_more_on_its_old_connection() {
+    let (mut server, mut client) = with_znode();
+    let late = client.send(&server, OpCode::SET_DATA, &set("/z", "late")).expect("a write");
+    let password = zkd::session::password(client.session()).to_vec();
+    let session = client.session();
+    server.greet(Greeting { session, password, timeout_ms: 4000, read_only: Some(false) });
+    server.give(late);
+    server.flush();
+    let database = server.database.read();
+    assert_eq!(database.tree().find("/z").and_then(zkd::tree::ZnodeRef::data), Some(&b"0"[..]));
+}
+
+#[test]
+fn a_full_disk_refuses_writes_without_a_zxid_and_goes_on_reading() {
+    let (mut server, mut client) = with_znode();
+    let before = server.database.read().last_zxid();
+    server.give(Input::DiskFull(true));
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "1"));
+    client.send(&server, OpCode::GET_DATA, &get("/z", false));
+    let frames = client.frames();
+    assert_eq!((frames[0].1, data(&frames[1])), (ErrorCode::SYSTEM_ERROR, "0"));
+    server.give(Input::DiskFull(false));
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "2"));
+    server.flush();
+    assert_eq!(client.frames()[0].1, ErrorCode::OK);
+    assert_eq!(server.database.read().last_zxid(), before.next().expect("a zxid"));
+}
+
+#[test]
+fn a_stopping_server_finishes_what_it_took_and_takes_no_more() {
+    let (mut server, mut client) = with_znode();
+    let mut late = server.connect();
+    late.frames_of_connect();
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "1"));
+    server.give(Input::Stop);
+    late.write(&mut server, OpCode::SET_DATA, &set("/z", "late"));
+    assert!(!server.peer.is_idle());
+    server.flush();
+    assert!(server.peer.is_idle());
+    assert_eq!((client.frames().len(), late.frames().len()), (1, 0));
+}
+
+#[test]
+fn snapshots_are_taken_by_the_count_of_txns_one_at_a_time() {
+    let mut server = Server::with_snapshots_every(20);
+    let mut client = server.connect();
+    for number in 0..100 {
+        client.write(&mut server, OpCode::CREATE, &create(&format!("/n{number}"), 0));
+        server.flush();
+    }
+    assert_eq!(server.snapshots, 1, "another one begins only when this one has ended");
+    server.give(Input::SnapshotEnded);
+    client.write(&mut server, OpCode::CREATE, &create("/more", 0));
+    server.flush();
+    assert_eq!(server.snapshots, 2);
+}
+
+#[test]
+fn the_same_inputs_make_the_same_bytes() {
+    let run = || {
+        let mut server = Server::new();
+        let mut client = server.connect();
+        for number in 0..50 {
+            client.write(&mut server, OpCode::CREATE, &create(&format!("/n{}", number % 30), number % 4));
+            server.flush();
+        }
+        (client.lane.lock().take_out(), server.database.read().tree().digest())
+    };
+    assert_eq!(run(), run());
+}
