@@ -60,7 +60,7 @@ fn collect(view: &View) {
 }
 
 fn put_gauges(view: &View, out: &mut String) {
-    let (statistics, latency) = (&view.statistics, view.statistics.latency());
+    let (statistics, latency) = (&view.statistics, view.statistics.latency_ms());
     let (last, min, max) = statistics.response_bytes();
     let (znodes, ephemerals, bytes, sessions, watches) = {
         let database = view.database.read();
@@ -70,7 +70,7 @@ fn put_gauges(view: &View, out: &mut String) {
     };
     put(out, "ephemerals_count", ephemerals);
     put(out, "num_alive_connections", view.connections.len());
-    put(out, "avg_latency", java_double(latency.mean_ms()));
+    put(out, "avg_latency", java_double(latency.mean()));
     put(out, "outstanding_requests", outstanding(view));
     put(out, "znode_count", znodes + 1);
     put(out, "global_sessions", sessions);
@@ -82,13 +82,13 @@ fn put_gauges(view: &View, out: &mut String) {
     put(out, "connection_drop_probability", java_double(0.0));
     put(out, "watch_count", watches);
     put(out, "auth_failed_count", statistics.auth_failed.load(Relaxed));
-    put(out, "min_latency", latency.min_ms());
+    put(out, "min_latency", latency.min());
     put(out, "max_file_descriptor_count", descriptors_max());
     put(out, "approximate_data_size", bytes);
     put(out, "open_file_descriptor_count", std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count));
     put(out, "local_sessions", 0);
     put(out, "uptime", view.clock.now().steady_ms.saturating_sub(view.facts.started_ms));
-    put(out, "max_latency", latency.max_ms());
+    put(out, "max_latency", latency.max());
     put(out, "outstanding_tls_handshake", 0);
     put(out, "min_client_response_size", min);
     put(out, "non_mtls_local_conn_count", 0);

@@ -24,13 +24,13 @@ pub(super) fn stat(view: &View) -> String {
 }
 
 fn put_status(view: &View, out: &mut String) {
-    let (statistics, latency) = (&view.statistics, view.statistics.latency());
+    let (statistics, latency) = (&view.statistics, view.statistics.latency_ms());
     let (zxid, znodes) = {
         let database = view.database.read();
         (database.last_zxid(), database.tree().len())
     };
-    let mean = java_double(latency.mean_ms());
-    let _ = writeln!(out, "Latency min/avg/max: {}/{mean}/{}", latency.min_ms(), latency.max_ms());
+    let mean = java_double(latency.mean());
+    let _ = writeln!(out, "Latency min/avg/max: {}/{mean}/{}", latency.min(), latency.max());
     let _ = writeln!(out, "Received: {}", statistics.packets_received());
     let _ = writeln!(out, "Sent: {}", statistics.packets_sent());
     let _ = writeln!(out, "Connections: {}", view.connections.len());

@@ -65,7 +65,8 @@ impl Summary {
         self.sum.load(Relaxed)
     }
 
-    pub(super) fn reset(&self) {
+    /// Forgets all samples.
+    pub fn reset(&self) {
         self.min.store(u64::MAX, Relaxed);
         for zero in [&self.max, &self.count, &self.sum] {
             zero.store(0, Relaxed);

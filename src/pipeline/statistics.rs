@@ -2,12 +2,14 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use crate::metrics::Summary;
+
 /// Counts over all connections (ops-surface.md 1.3).
 #[derive(Debug)]
 pub struct ServerStatistics {
     packets_received: AtomicU64,
     packets_sent: AtomicU64,
-    latency: Latency,
+    latency_ms: Summary,
     /// Size of the last, smallest and largest reply, bytes; -1 before the first.
     response_last: AtomicI64,
     response_min: AtomicI64,
@@ -22,68 +24,12 @@ pub struct ServerStatistics {
     pub large_requests_rejected: AtomicU64,
 }
 
-/// Shortest, longest, sum and number of times, ms.
-#[derive(Debug)]
-pub struct Latency {
-    min: AtomicU64,
-    max: AtomicU64,
-    sum: AtomicU64,
-    count: AtomicU64,
-}
-
-impl Default for Latency {
-    fn default() -> Self {
-        Self { min: AtomicU64::new(u64::MAX), max: AtomicU64::new(0), sum: AtomicU64::new(0), count: AtomicU64::new(0) }
-    }
-}
-
-impl Latency {
-    /// Counts one request that took so long.
-    pub fn add(&self, ms: u64) {
-        self.min.fetch_min(ms, Relaxed);
-        self.max.fetch_max(ms, Relaxed);
-        self.sum.fetch_add(ms, Relaxed);
-        self.count.fetch_add(1, Relaxed);
-    }
-
-    /// The shortest; 0 before the first.
-    #[must_use]
-    pub fn min_ms(&self) -> u64 {
-        match self.min.load(Relaxed) {
-            u64::MAX => 0,
-            min => min,
-        }
-    }
-
-    /// The longest.
-    #[must_use]
-    pub fn max_ms(&self) -> u64 {
-        self.max.load(Relaxed)
-    }
-
-    /// The mean; 0 before the first.
-    #[must_use]
-    pub fn mean_ms(&self) -> f64 {
-        match self.count.load(Relaxed) {
-            0 => 0.0,
-            count => self.sum.load(Relaxed) as f64 / count as f64,
-        }
-    }
-
-    fn reset(&self) {
-        self.min.store(u64::MAX, Relaxed);
-        for counter in [&self.max, &self.sum, &self.count] {
-            counter.store(0, Relaxed);
-        }
-    }
-}
-
 impl Default for ServerStatistics {
     fn default() -> Self {
         Self {
             packets_received: AtomicU64::new(0),
             packets_sent: AtomicU64::new(0),
-            latency: Latency::default(),
+            latency_ms: Summary::default(),
             response_last: AtomicI64::new(-1),
             response_min: AtomicI64::new(-1),
             response_max: AtomicI64::new(-1),
@@ -103,7 +49,7 @@ impl ServerStatistics {
 
     /// Counts a reply of so many bytes to a request that came so many ms ago.
     pub fn replied(&self, bytes: usize, latency_ms: u64) {
-        self.latency.add(latency_ms);
+        self.latency_ms.add(latency_ms);
         self.sent();
         let bytes = bytes as i64;
         self.response_last.store(bytes, Relaxed);
@@ -130,10 +76,10 @@ impl ServerStatistics {
         self.packets_sent.load(Relaxed)
     }
 
-    /// Times from request to reply.
+    /// Times from request to reply, ms.
     #[must_use]
-    pub const fn latency(&self) -> &Latency {
-        &self.latency
+    pub const fn latency_ms(&self) -> &Summary {
+        &self.latency_ms
     }
 
     /// Last, smallest and largest reply, bytes; -1 before the first.
@@ -146,7 +92,7 @@ impl ServerStatistics {
     pub fn reset(&self) {
         self.packets_received.store(0, Relaxed);
         self.packets_sent.store(0, Relaxed);
-        self.latency.reset();
+        self.latency_ms.reset();
         for size in [&self.response_last, &self.response_min, &self.response_max] {
             size.store(-1, Relaxed);
         }
