@@ -53,6 +53,7 @@ impl Server {
             negotiation: Negotiation { min_ms: 4000, max_ms: 40_000 },
             prepare,
             snapshots: SnapshotRules { txns, bytes: 0 },
+            replayed_txns: 0,
             reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
             seed: 1,
         };

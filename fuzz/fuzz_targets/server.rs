@@ -43,6 +43,7 @@ impl Server {
                 epoch_rolls_over: true,
             },
             snapshots: SnapshotRules { txns: 100, bytes: 0 },
+            replayed_txns: 0,
             reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
             seed: 1,
         };

@@ -110,7 +110,7 @@ impl Server {
             snapshots.write_now(Zxid::ZERO).map_err(ServerError::Snapshot)?;
             consume_marker(&*disk)?;
         }
-        let peer = Peer::new(rules(settings, &database, seed), Arc::clone(&database), clock.now());
+        let peer = Peer::new(rules(settings, &database, recovered.replayed, seed), Arc::clone(&database), clock.now());
         let (owner, inbox) = OwnerHandle::new();
         let (fail, failures) = mpsc::channel(1);
         let report = report(owner.clone(), fail, Arc::clone(&metrics));
@@ -210,7 +210,7 @@ fn load(
     Ok((Arc::new(RwLock::new(database)), recovered))
 }
 
-fn rules(settings: &Settings, database: &SharedDatabase, seed: u64) -> PeerRules {
+fn rules(settings: &Settings, database: &SharedDatabase, replayed_txns: u64, seed: u64) -> PeerRules {
     PeerRules {
         sid: STANDALONE_SID,
         tick_ms: settings.tick_ms,
@@ -224,6 +224,7 @@ fn rules(settings: &Settings, database: &SharedDatabase, seed: u64) -> PeerRules
             epoch_rolls_over: true,
         },
         snapshots: settings.snapshots,
+        replayed_txns,
         reaper: settings.reaper,
         seed,
     }

@@ -27,6 +27,8 @@ pub struct PeerRules {
     pub prepare: PrepareRules,
     /// When to write snapshots.
     pub snapshots: SnapshotRules,
+    /// Txns that were replayed at the start: they count towards the next snapshot.
+    pub replayed_txns: u64,
     /// When to remove containers and TTL znodes.
     pub reaper: ReaperRules,
     /// Seeds what is left to chance.
@@ -86,7 +88,7 @@ impl Peer {
         };
         let mut peer = Self {
             next_session: SessionId::first(rules.sid, now.wall_ms.unsigned_abs()),
-            snapshots: SnapshotClock::new(rules.snapshots, rules.seed),
+            snapshots: SnapshotClock::new(rules.snapshots, rules.replayed_txns, rules.seed),
             reap_at_ms: now.steady_ms + rules.reaper.interval_ms,
             rules,
             database,
@@ -356,10 +358,11 @@ struct SnapshotClock {
 }
 
 impl SnapshotClock {
-    fn new(rules: SnapshotRules, seed: u64) -> Self {
+    fn new(rules: SnapshotRules, replayed_txns: u64, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
         let mut clock = Self { rules, random, txns: 0, bytes: 0, txns_limit: 0, bytes_limit: 0 };
         clock.begun();
+        clock.txns = replayed_txns;
         clock
     }
 

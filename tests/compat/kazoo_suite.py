@@ -117,8 +117,6 @@ def worse(zkd, apache):
 
 def report(zkd, apache, verbose):
     """Prints the comparison; answers the number of tests that zkd does worse on."""
-    print(zkd.summary())
-    print(apache.summary())
     tests = sorted(set(zkd.results) | set(apache.results))
     worse_tests = 0
     for test in tests:
@@ -138,6 +136,7 @@ def report(zkd, apache, verbose):
                     print("    %s: %s" % (run.name, run.results[test]["why"].replace("\n", "\n        ")))
         elif ours == "skipped" and verbose:
             print("both   %s: skipped: %s" % (test, zkd.results[test]["why"]))
+    print("%s; %s" % (zkd.summary(), apache.summary()))
     return worse_tests
 
 
