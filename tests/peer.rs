@@ -292,6 +292,22 @@ fn a_full_disk_refuses_writes_without_a_zxid_and_goes_on_reading() {
 }
 
 #[test]
+fn a_full_disk_lets_others_know_at_once_and_keeps_what_it_took() {
+    let (mut server, mut client) = with_znode();
+    let mut other = server.connect();
+    other.frames_of_connect();
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "taken"));
+    server.give(Input::DiskFull(true));
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "refused"));
+    other.write(&mut server, OpCode::SET_DATA, &set("/z", "refused"));
+    assert_eq!(other.frames()[0].1, ErrorCode::SYSTEM_ERROR);
+    assert!(client.frames().is_empty(), "its first write may still be kept");
+    server.flush();
+    let codes: Vec<_> = client.frames().iter().map(|frame| frame.1).collect();
+    assert_eq!(codes, [ErrorCode::OK, ErrorCode::SYSTEM_ERROR]);
+}
+
+#[test]
 fn a_stopping_server_finishes_what_it_took_and_takes_no_more() {
     let (mut server, mut client) = with_znode();
     let mut late = server.connect();

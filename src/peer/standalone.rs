@@ -189,7 +189,7 @@ impl Peer {
             }
             if self.disk_full {
                 // Nothing is taken that cannot be logged: no zxid, no txn.
-                self.in_flight.push(Work::Refused { error: ErrorCode::SYSTEM_ERROR, origin });
+                self.in_flight.refuse(ErrorCode::SYSTEM_ERROR, origin, &database, now, wake);
                 continue;
             }
             let prepared = match self.sessions.get_mut(session) {
@@ -208,7 +208,10 @@ impl Peer {
             {
                 layouts.clone_from(prepared);
             }
-            self.propose(prepared, origin);
+            match prepared {
+                Prepared::Refused(error) => self.in_flight.refuse(error, origin, &database, now, wake),
+                prepared => self.propose(prepared, origin),
+            }
         }
     }
 
@@ -219,7 +222,9 @@ impl Peer {
                 self.append.push((zxid, body.clone()));
                 self.in_flight.push(Work::Txn { zxid, body, origin });
             }
-            Prepared::Refused(error) => self.in_flight.push(Work::Refused { error, origin }),
+            Prepared::Refused(error) => {
+                unreachable!("only what a client sends is refused before it is a txn: {error:?}")
+            }
             Prepared::EpochFull => unreachable!("a standalone server's epochs roll over"),
         }
     }

@@ -48,6 +48,16 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// The connection that waits.
+    fn lane(&self) -> Option<&Arc<Lane>> {
+        match self {
+            Self::Nobody => None,
+            Self::Request { lane, .. } | Self::Connect { lane, .. } => Some(lane),
+        }
+    }
+}
+
 /// One thing in flight.
 #[derive(Debug)]
 pub enum Work {
@@ -69,6 +79,14 @@ pub enum Work {
     },
 }
 
+impl Work {
+    const fn origin(&self) -> &Origin {
+        match self {
+            Self::Txn { origin, .. } | Self::Refused { origin, .. } => origin,
+        }
+    }
+}
+
 /// All that is prepared and not yet applied, in order.
 #[derive(Debug, Default)]
 pub struct InFlight {
@@ -79,6 +97,16 @@ impl InFlight {
     /// Puts one thing at the end.
     pub fn push(&mut self, work: Work) {
         self.queue.push_back(work);
+    }
+
+    /// Answers a request that becomes no txn: at once, or behind what the same client has in flight.
+    pub fn refuse(&mut self, error: ErrorCode, origin: Origin, database: &Database, now: Now, wake: &mut Vec<Waker>) {
+        let lane = origin.lane().map(|lane| lane.id);
+        if self.queue.iter().any(|work| work.origin().lane().map(|lane| lane.id) == lane) {
+            self.queue.push_back(Work::Refused { error, origin });
+        } else {
+            answer(&origin, database, now, wake, database.last_zxid(), error, |_| ());
+        }
     }
 
     /// How much is in flight.
