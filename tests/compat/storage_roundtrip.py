@@ -80,14 +80,17 @@ def difference(before, after):
     return None
 
 
-def pass_on(kinds, often, kill):
+def pass_on(kinds, often, kill, compression=""):
     """One directory through servers of these kinds."""
+    extra = dict(EXTRA, **(OFTEN if often else {}))
+    if compression:
+        extra["snapshot.compression.method"] = compression
     work = tempfile.mkdtemp(prefix="zk-roundtrip-")
     data_dir = os.path.join(work, "data")
     before, sessions = None, []
     try:
         for turn, kind in enumerate(kinds):
-            server = kind(data_dir=data_dir, extra=dict(EXTRA, **(OFTEN if often else {})))
+            server = kind(data_dir=data_dir, extra=extra)
             server.start()
             try:
                 if before is not None:
@@ -109,6 +112,8 @@ def pass_on(kinds, often, kill):
                 log = server.log_text()
                 server.clean()
             assert "digest" not in log.lower() or server.name != "zkd", log
+        names = os.listdir(os.path.join(data_dir, "version-2"))
+        assert not compression or any(name.endswith("." + compression) for name in names), names
         return len(before)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -129,6 +134,9 @@ def main():
             for kill in (False, True):
                 znodes += pass_on(kinds, often, kill)
                 turns += len(kinds)
+    for compression in ("gz", "snappy"):
+        znodes += pass_on((zkd, apache, zkd, apache, zkd), True, True, compression)
+        turns += 5
     print("%d turns, %d znodes compared at their ends, no difference" % (turns, znodes))
     return 0
 
