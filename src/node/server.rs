@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
-use super::clock::SystemClock;
+use super::clock::{SystemClock, millis};
 use super::owner::{OwnerHandle, OwnerInbox, OwnerLoop};
 use super::restore::Loading;
 use super::settings::Settings;
@@ -319,8 +319,4 @@ fn start_purging(settings: &Settings, disk: &Arc<RealDisk>) -> io::Result<()> {
         }
     };
     thread::Builder::new().name("autopurge".to_owned()).spawn(work).map(drop)
-}
-
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

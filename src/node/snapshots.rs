@@ -18,8 +18,8 @@ use crate::storage::snapshot_files::{SnapshotFile, list_snapshots, looks_whole, 
 use crate::storage::{Dir, Disk};
 use crate::txn::TxnDigest;
 
+use super::clock::millis;
 use super::owner::OwnerHandle;
-use super::server::millis;
 
 /// How much of the tree is encoded under one shared lock, bytes: the longest that an apply waits for a snapshot.
 const STEP_BYTES: usize = 64 * 1024;
