@@ -308,6 +308,20 @@ fn a_full_disk_lets_others_know_at_once_and_keeps_what_it_took() {
 }
 
 #[test]
+fn a_full_disk_holds_up_neither_the_clock_nor_the_end() {
+    let (mut server, mut client) = with_znode();
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "taken"));
+    server.give(Input::DiskFull(true));
+    assert_eq!(server.peer.next_deadline(), None, "nothing can expire, so nothing is due");
+    server.now.steady_ms = 60_000;
+    server.give(Input::Tick);
+    assert_eq!(server.peer.sessions().len(), 1);
+    assert!(server.peer.is_idle(), "a server that is told to stop does not wait for room");
+    server.give(Input::DiskFull(false));
+    assert!(server.peer.next_deadline().is_some());
+}
+
+#[test]
 fn a_stopping_server_finishes_what_it_took_and_takes_no_more() {
     let (mut server, mut client) = with_znode();
     let mut late = server.connect();

@@ -112,10 +112,11 @@ impl Peer {
         &self.sessions
     }
 
-    /// Whether all that was taken is done.
+    /// Whether all that can be done of what was taken is done. A log without room holds the rest, which nobody was
+    /// promised.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.in_flight.is_empty()
+        self.in_flight.is_empty() || self.disk_full
     }
 
     /// Ephemerals whose session is not in the table should not be; if there are some, their sessions end properly (SE-08).
@@ -341,6 +342,10 @@ impl Machine for Peer {
     }
 
     fn next_deadline(&self) -> Option<u64> {
+        if self.disk_full || self.stopping {
+            // Nothing expires that cannot be logged.
+            return None;
+        }
         Some(self.sessions.next_deadline().map_or(self.reap_at_ms, |at| at.min(self.reap_at_ms)))
     }
 }
