@@ -63,7 +63,12 @@ class OneServer:
                 self.server = servers.Zkd(os.environ["KAZOO_SUITE_ZKD"], port=self.port, extra=self.extra)
             else:
                 self.server = ApacheWithNetty(port=self.port, extra=self.extra)
-        self.server.start()
+        try:
+            self.server.start()
+        except BaseException:       # a process that does not serve would outlive the tests
+            if self.server.process is not None:
+                self.server.stop()
+            raise
         self.running = True
 
     def stop(self):
