@@ -24,6 +24,16 @@ import kazoo.testing.common as common               # noqa: E402
 import kazoo.testing.harness as harness             # noqa: E402
 
 
+class ApacheWithNetty(servers.Apache380):
+    """As kazoo's own servers. With NIO, 3.8.0 leaves a client unanswered that comes while the server starts."""
+    jars = servers.Apache380.jars + tuple("netty-" + part for part in (
+        "buffer", "codec", "common", "handler", "resolver", "transport", "transport-native-epoll",
+        "transport-native-unix-common"))
+
+    def config(self):
+        return {**super().config(), "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory"}
+
+
 def zoo_cfg_keys(configuration_entries, java_system_properties):
     """kazoo's configuration lines, and its -Dzookeeper.x=y options, as keys of zoo.cfg."""
     keys = dict(entry.strip().split("=", 1) for entry in configuration_entries)
@@ -52,8 +62,13 @@ class OneServer:
             if os.environ["KAZOO_SUITE_SERVER"] == "zkd":
                 self.server = servers.Zkd(os.environ["KAZOO_SUITE_ZKD"], port=self.port, extra=self.extra)
             else:
-                self.server = servers.Apache380(port=self.port, extra=self.extra)
-        self.server.start()
+                self.server = ApacheWithNetty(port=self.port, extra=self.extra)
+        try:
+            self.server.start()
+        except BaseException:       # a process that does not serve would outlive the tests
+            if self.server.process is not None:
+                self.server.stop()
+            raise
         self.running = True
 
     def stop(self):
@@ -135,17 +150,19 @@ def pytest_runtest_logreport(report):
     """One result a test: that of its call, unless its set-up or tear-down says otherwise."""
     if report.when == "call" or report.outcome != "passed":
         outcome = report.outcome if report.when == "call" or report.outcome == "skipped" else "error"
-        why = ""
+        why = error = ""
         if report.outcome == "skipped":
-            why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            why = error = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         elif report.outcome == "failed":
             cluster = harness.CLUSTER
             why = report.longreprtext
+            crash = getattr(report.longrepr, "reprcrash", None)
+            error = (crash.message if crash else why).split("\n")[0]
             if cluster is not None:
                 why += "\n---- the server's log ----\n" + "\n".join(cluster.get_logs()[-20:])
-        write_result(test=report.nodeid, outcome=outcome, seconds=round(report.duration, 2), why=why)
+        write_result(test=report.nodeid, outcome=outcome, seconds=round(report.duration, 2), error=error, why=why)
 
 
 def pytest_collectreport(report):
     if report.failed:
-        write_result(test=report.nodeid, outcome="error", seconds=0, why=report.longreprtext)
+        write_result(test=report.nodeid, outcome="error", seconds=0, error="not importable", why=report.longreprtext)
