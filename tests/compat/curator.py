@@ -1,34 +1,27 @@
-"""Do Curator's recipes work on both servers alike?
+"""Do Curator's recipes see the same on zkd as on Apache ZooKeeper 3.8.0?
 
-    curator.py --zkd target/release/zkd
+    curator.py --zkd target/release/zkd [-v]
+
+Compiles curator/Recipes.java, runs it against a fresh server of either kind, and requires exit status 0 and equal transcripts.
 """
-import argparse
 import os
 import subprocess
 import sys
-import tempfile
 
-import servers
-import transcripts
+import c_client
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-JARS = ("curator-client", "curator-framework", "curator-recipes", "zookeeper", "zookeeper-jute", "guava", "failureaccess",
-        "slf4j-api", "slf4j-simple", "netty-all", "metrics-core", "snappy-java")
+JARS = ":".join("/usr/share/java/%s.jar" % jar for jar in (
+    "curator-client", "curator-framework", "curator-recipes", "zookeeper", "zookeeper-jute", "guava", "failureaccess",
+    "slf4j-api", "slf4j-simple", "netty-all", "metrics-core", "snappy-java"))
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--zkd", required=True)
-    args = parser.parse_args()
-    class_path = ":".join("/usr/share/java/%s.jar" % jar for jar in JARS)
-    with tempfile.TemporaryDirectory() as work:
-        source = os.path.join(HERE, "curator", "Recipes.java")
-        subprocess.run(["javac", "-nowarn", "-cp", class_path, "-d", work, source], check=True,
-                       stderr=subprocess.PIPE)
-        return transcripts.compare(args.zkd, lambda server: [
-            "java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", "%s:%s" % (work, class_path), "Recipes",
-            "127.0.0.1:%d" % server.port])
+def compiled(work):
+    subprocess.run(["javac", "-Xlint:all,-path,-classfile", "-cp", JARS, "-d", work, os.path.join(HERE, "curator", "Recipes.java")],
+                   check=True)
+    return ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
+            "-cp", work + ":" + JARS, "Recipes"]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(c_client.compare(compiled, __doc__))
