@@ -2,8 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::servers::FORM;
-use super::{Config, ConfigError, NoteLevel, ServerSpec, Setting, SnapshotCompression};
+use super::{Config, ConfigError, NoteLevel, Setting, SnapshotCompression};
 
 /// What a value should have been.
 struct Expected(String);
@@ -110,7 +109,6 @@ const NOT_APPLICABLE: &[&str] = &[
     "flushDelay",
     "follower.*",
     "forceSnapshotSync",
-    "group.*",
     "intBufferStartingSizeBytes",
     "IPAuthenticationProvider.*",
     "jmx.*",
@@ -159,7 +157,6 @@ const NOT_APPLICABLE: &[&str] = &[
     "tcpKeepAlive",
     "throttled*",
     "watch*",
-    "weight.*",
     "X509AuthenticationProvider.*",
 ];
 
@@ -176,8 +173,8 @@ pub(super) fn apply(config: &mut Config, setting: &Setting) -> Result<(), Config
     if let Some((_, apply)) = KEYS.iter().find(|(name, _)| *name == key) {
         return apply(config, value).map_err(refuse);
     }
-    if let Some(id) = key.strip_prefix("server.").and_then(|id| id.parse::<u8>().ok()) {
-        return server(config, id, value).map_err(refuse);
+    if let Some(result) = config.members.set(key, value) {
+        return result.map_err(|expected| setting.refuse(expected));
     }
     if let Some((_, off)) = REFUSED.iter().find(|(name, _)| *name == key) {
         return if value.eq_ignore_ascii_case(off) {
@@ -205,13 +202,6 @@ fn matches(pattern: &str, key: &str) -> bool {
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     key.ends_with("password") || key.ends_with("superdigest")
-}
-
-fn server(config: &mut Config, id: u8, value: &str) -> Result<(), Expected> {
-    let spec = ServerSpec::parse(id, value).ok_or_else(|| Expected(FORM.to_owned()))?;
-    config.servers.retain(|known| known.id != id);
-    config.servers.push(spec);
-    Ok(())
 }
 
 const I32_MAX: i64 = i32::MAX as i64;

@@ -4,6 +4,7 @@
 //! value that makes no sense is an error with file, line, key, value and what was expected (BE-25).
 
 mod keys;
+mod members;
 mod properties;
 mod servers;
 mod tomlfile;
@@ -12,7 +13,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-pub use servers::{ServerAddress, ServerRole, ServerSpec};
+pub use members::Members;
+pub use servers::{ClientAddress, ServerAddress, ServerRole, ServerSpec};
 
 /// How snapshots are compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -123,8 +125,8 @@ pub struct Config {
     pub init_limit: Option<u32>,
     /// `syncLimit`, ticks.
     pub sync_limit: Option<u32>,
-    /// `server.N`.
-    pub servers: Vec<ServerSpec>,
+    /// `server.N`, `group.G`, `weight.N`.
+    pub members: Members,
     /// What the caller should log.
     pub notes: Vec<Note>,
     /// The text as it was loaded; empty for the embedded defaults.
@@ -300,7 +302,7 @@ impl Config {
             standalone: true,
             init_limit: None,
             sync_limit: None,
-            servers: Vec::new(),
+            members: Members::default(),
             notes: Vec::new(),
             text: String::new(),
         }
@@ -350,7 +352,7 @@ impl Config {
     /// Whether the servers named are more than one, or one that shall grow.
     #[must_use]
     pub fn is_distributed(&self) -> bool {
-        self.servers.len() > 1 || (!self.standalone && !self.servers.is_empty())
+        self.members.servers.len() > 1 || (!self.standalone && !self.members.servers.is_empty())
     }
 
     fn note(&mut self, level: NoteLevel, text: String) {

@@ -84,7 +84,7 @@ impl Settings {
     /// See [`SettingsError`].
     pub fn from_config(config: &Config) -> Result<Self, SettingsError> {
         if config.is_distributed() {
-            return Err(SettingsError::Ensemble(config.servers.len()));
+            return Err(SettingsError::Ensemble(config.members.servers.len()));
         }
         let port = config.client_port.ok_or(SettingsError::NoClientPort)?;
         let address = config.client_address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));

@@ -1,0 +1,5 @@
+//! Agreement among the servers of an ensemble.
+
+mod ensemble;
+
+pub use ensemble::{Ensemble, EnsembleError};
