@@ -1,6 +1,6 @@
 //! `zkd`: run a server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::INVOCATION_ERROR;
 use super::logging::{self, LogArgs};
-use crate::config::{Config, NoteLevel};
+use crate::config::{self, Config, NoteLevel};
 use crate::node::{Server, ServerError, Settings};
 
 #[derive(Debug, Args)]
@@ -69,13 +69,7 @@ fn configure(args: &ServeArgs) -> anyhow::Result<Config> {
         (Some(_), _) => anyhow::bail!("give a configuration file once"),
     };
     overrides.extend(args.overrides.iter().cloned());
-    let config = match file {
-        Some(file) => {
-            let text = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
-            Config::parse(&file.display().to_string(), &String::from_utf8_lossy(&text), &overrides)?
-        }
-        None => Config::parse_embedded(&overrides)?,
-    };
+    let config = load(file.as_deref(), &overrides)?;
     for note in &config.notes {
         match note.level {
             NoteLevel::Info => tracing::info!("{}", note.text),
@@ -83,6 +77,35 @@ fn configure(args: &ServeArgs) -> anyhow::Result<Config> {
         }
     }
     Ok(config)
+}
+
+/// Reads the configuration, the dynamic one if it names one, and `myid`.
+pub(super) fn load(file: Option<&Path>, overrides: &[(String, String)]) -> anyhow::Result<Config> {
+    let name = file.map_or_else(|| "embedded defaults".to_owned(), |file| file.display().to_string());
+    let mut config = match file {
+        Some(file) => Config::parse(&name, &read(file)?, overrides)?,
+        None => Config::parse_embedded(overrides)?,
+    };
+    if let Some(file) = config.dynamic_file.clone() {
+        config.merge_dynamic(&file.display().to_string(), &read(&file)?)?;
+    }
+    config.identify(&name, my_id(&config)?)?;
+    Ok(config)
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// What stands in `myid`, if there is such a file.
+fn my_id(config: &Config) -> anyhow::Result<Option<u8>> {
+    let file = config.data_dir.join("myid");
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let my_id = config::parse_myid(&read(&file)?).with_context(|| format!("read {}", file.display()))?;
+    Ok(Some(my_id))
 }
 
 fn serve(settings: &Settings) -> Result<(), ServerError> {

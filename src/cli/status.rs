@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use crate::config::Config;
+use super::serve::load;
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -47,10 +47,9 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
 
 fn address(args: &StatusArgs) -> anyhow::Result<(String, u16)> {
     if let Some(file) = &args.config {
-        let text = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
-        let config = Config::parse(&file.display().to_string(), &String::from_utf8_lossy(&text), &[])?;
+        let config = load(Some(file), &[])?;
         let host = config.client_address.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
-        return Ok((host, config.client_port.context("the file sets no clientPort")?));
+        return Ok((host, config.client_port.context("the file names no client port")?));
     }
     let (host, port) = args.server.rsplit_once(':').context("expected HOST:PORT")?;
     Ok((host.trim_matches(['[', ']']).to_owned(), port.parse().context("expected HOST:PORT")?))

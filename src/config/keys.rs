@@ -2,7 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Config, ConfigError, NoteLevel, Setting, SnapshotCompression};
+use super::quorum::{COMMITTED_LOG_MIN, ELECTION_BIND_TRIES, LOG_SYNC_FACTOR};
+use super::{Config, ConfigError, NoteLevel, ServerRole, Setting, SnapshotCompression};
 
 /// What a value should have been.
 struct Expected(String);
@@ -65,9 +66,41 @@ const KEYS: &[(&str, Apply)] = &[
     }),
     ("reconfigEnabled", |c, v| native_flag(v).map(|v| c.reconfig = v)),
     ("standaloneEnabled", |c, v| native_flag(v).map(|v| c.standalone = v)),
-    ("initLimit", |c, v| number(v, POSITIVE).map(|v| c.init_limit = Some(v))),
-    ("syncLimit", |c, v| number(v, POSITIVE).map(|v| c.sync_limit = Some(v))),
-    ("electionAlg", |_, v| if v == "3" { Ok(()) } else { expected("3, fast leader election") }),
+    ("dynamicConfigFile", |c, v| file(v).map(|v| c.dynamic_file = Some(v))),
+    ("initLimit", |c, v| number(v, POSITIVE).map(|v| c.quorum.init_limit = Some(v))),
+    ("syncLimit", |c, v| number(v, POSITIVE).map(|v| c.quorum.sync_limit = Some(v))),
+    ("connectToLearnerMasterLimit", |c, v| positive(v).map(|v| c.quorum.connect_limit = v)),
+    ("leaderConnectDelayDuringRetryMs", |c, v| number(v, NATURAL).map(|v| c.quorum.connect_retry_ms = v)),
+    ("electionAlg", |_, v| if v == "3" { Ok(()) } else { expected(ELECTION) }),
+    ("peerType", |c, v| role(v).map(|v| c.quorum.peer_role = Some(v))),
+    ("quorumListenOnAllIPs", |c, v| native_flag(v).map(|v| c.quorum.listen_on_all = v)),
+    ("electionPortBindRetry", |c, v| tries(v).map(|v| c.quorum.election_bind_tries = v)),
+    ("cnxTimeout", |c, v| number(v, POSITIVE).map(|v| c.quorum.election_connect_ms = v)),
+    ("quorumCnxnTimeoutMs", |c, v| positive(v).map(|v| c.quorum.election_greeting_ms = v)),
+    ("fastleader.minNotificationInterval", |c, v| number(v, POSITIVE).map(|v| c.quorum.notification_min_ms = v)),
+    ("fastleader.maxNotificationInterval", |c, v| number(v, POSITIVE).map(|v| c.quorum.notification_max_ms = v)),
+    ("leaderServes", |c, v| flag(v).map(|v| c.quorum.leader_serves = v)),
+    ("leader.maxTimeToWaitForEpoch", epoch_wait),
+    ("maxTimeToWaitForEpoch", epoch_wait),
+    ("leader.maxConcurrentSnapSyncs", snap_syncs),
+    ("maxConcurrentSnapSyncs", snap_syncs),
+    ("leader.maxConcurrentDiffSyncs", diff_syncs),
+    ("maxConcurrentDiffSyncs", diff_syncs),
+    ("leader.nodelay", |c, v| flag(v).map(|v| c.quorum.leader_nodelay = v)),
+    ("follower.nodelay", |c, v| flag(v).map(|v| c.quorum.follower_nodelay = v)),
+    ("tcpKeepAlive", |c, v| flag(v).map(|v| c.quorum.keep_alive = v)),
+    ("commitLogCount", |c, v| number(v, ANY).map(|v: i64| c.quorum.committed_log_max = committed_log(v))),
+    ("snapshotSizeFactor", |c, v| factor(v).map(|v| c.quorum.log_sync_factor = v)),
+    ("forceSnapshotSync", |c, v| flag(v).map(|v| c.quorum.force_snapshot_sync = v)),
+    ("syncEnabled", |c, v| native_flag(v).map(|v| c.quorum.observer_writes = v)),
+    ("observer.syncEnabled", |c, v| flag(v).map(|v| c.quorum.observer_writes = v)),
+    ("observer.reconnectDelayMs", |c, v| number(v, NATURAL).map(|v| c.quorum.observer_reconnect_ms = v)),
+    ("observer.election.DelayMs", |c, v| number(v, NATURAL).map(|v| c.quorum.observer_election_ms = v)),
+    ("observerMasterPort", |c, v| port(v).map(|v| c.quorum.observer_master_port = v)),
+    ("localSessionsEnabled", |c, v| native_flag(v).map(|v| c.quorum.local_sessions = v)),
+    ("localSessionsUpgradingEnabled", |c, v| native_flag(v).map(|v| c.quorum.local_sessions_upgrade = v)),
+    ("oraclePath", |_, _| Ok(())),
+    ("readonlymode.enabled", |c, v| flag(v).map(|v| c.quorum.read_only_mode = v)),
 ];
 
 /// Settings that would have to be obeyed and are not yet: refused when they switch something on.
@@ -78,6 +111,16 @@ const REFUSED: &[(&str, &str)] = &[
     ("sessionRequireClientSASLAuth", "false"),
     ("portUnification", "false"),
     ("client.portUnification", "false"),
+];
+
+/// Settings that are understood and that nothing obeys yet, and what happens instead: a warning when they switch
+/// something on.
+const UNFINISHED: &[(&str, &str)] = &[
+    ("localSessionsEnabled", "all sessions are global"),
+    ("localSessionsUpgradingEnabled", "all sessions are global"),
+    ("observerMasterPort", "observers connect to the leader"),
+    ("oraclePath", "without a majority there is no leader"),
+    ("readonlymode.enabled", "a server without a quorum serves nobody"),
 ];
 
 /// Keys of the reference that mean nothing here: its threads, its caches, its Java; or that only an ensemble uses.
@@ -91,36 +134,29 @@ const NOT_APPLICABLE: &[&str] = &[
     "bitHashCacheSize",
     "client.*",
     "closeSessionTxn.enabled",
-    "cnxTimeout",
-    "commitLogCount",
     "commitProcessor.*",
-    "connectToLearnerMasterLimit",
     "connectionFreezeTime",
     "connectionMaxTokens",
     "connection_throttle_*",
     "controllerPort",
-    "dynamicConfigFile",
-    "electionPortBindRetry",
     "emulate353TTLNodes",
     "enableEagerACLCheck",
     "ensembleAuthName",
-    "fastleader.*",
     "fips-mode",
     "flushDelay",
-    "follower.*",
-    "forceSnapshotSync",
+    "follower.skipLearnerRequestToNextProcessor",
+    "forward_learner_requests_to_commit_processor_disabled",
     "intBufferStartingSizeBytes",
     "IPAuthenticationProvider.*",
     "jmx.*",
     "jvm.*",
     "kerberos.*",
     "kinit",
-    "leader.*",
-    "leaderConnectDelayDuringRetryMs",
-    "leaderServes",
-    "learner.*",
+    "leader.ackLoggingFrequency",
+    "leader.closeSocketAsync",
+    "learner.asyncSending",
+    "learner.closeSocketAsync",
     "letAnySaslUserDoX",
-    "localSessions*",
     "maxBatchSize",
     "maxGetChildrenResponseCacheSize",
     "maxInProcessingDeadWatchers",
@@ -131,14 +167,9 @@ const NOT_APPLICABLE: &[&str] = &[
     "multiAddress.*",
     "netty.*",
     "nio.*",
-    "observer*",
-    "oraclePath",
+    "observerMaster.sizeLimit",
     "pathStats.*",
-    "peerType",
     "quorum.*",
-    "quorumCnxnTimeoutMs",
-    "quorumListenOnAllIPs",
-    "readonlymode.enabled",
     "requestThrottle*",
     "request_*",
     "requireKerberosConfig",
@@ -149,12 +180,9 @@ const NOT_APPLICABLE: &[&str] = &[
     "server.principal",
     "server.realm",
     "serverCnxnFactory",
-    "snapshotSizeFactor",
     "ssl.*",
     "sslQuorumReloadCertFiles",
     "superUser*",
-    "syncEnabled",
-    "tcpKeepAlive",
     "throttled*",
     "watch*",
     "X509AuthenticationProvider.*",
@@ -162,14 +190,14 @@ const NOT_APPLICABLE: &[&str] = &[
 
 /// Puts one setting where it belongs.
 pub(super) fn apply(config: &mut Config, setting: &Setting) -> Result<(), ConfigError> {
-    let key = setting.key.strip_prefix("zookeeper.").unwrap_or(&setting.key);
+    let key = setting.name();
     let value = setting.value.as_str();
-    let refuse = |Expected(expected): Expected| ConfigError::Value {
-        place: setting.place.clone(),
-        key: setting.key.clone(),
-        value: if is_secret(key) { "(hidden)".to_owned() } else { value.to_owned() },
-        expected,
-    };
+    let refuse = |Expected(expected): Expected| setting.refuse(expected);
+    let is_off = || ["", "0", "-1", "no", "false"].iter().any(|off| off.eq_ignore_ascii_case(value));
+    if let Some((_, instead)) = UNFINISHED.iter().find(|(name, _)| *name == key && !is_off()) {
+        let text = format!("{}: {}={value} has no effect yet: {instead}", setting.place, setting.key);
+        config.note(NoteLevel::Warning, text);
+    }
     if let Some((_, apply)) = KEYS.iter().find(|(name, _)| *name == key) {
         return apply(config, value).map_err(refuse);
     }
@@ -199,10 +227,7 @@ fn matches(pattern: &str, key: &str) -> bool {
     }
 }
 
-fn is_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    key.ends_with("password") || key.ends_with("superdigest")
-}
+const ELECTION: &str = "3, fast leader election: there is no other since ZooKeeper 3.5, so leave the line out";
 
 const I32_MAX: i64 = i32::MAX as i64;
 const ANY: RangeInclusive<i64> = i32::MIN as i64..=I32_MAX;
@@ -227,6 +252,17 @@ fn limit(text: &str, unit: u64) -> Result<Option<u64>, Expected> {
     Ok(u64::try_from(number).ok().filter(|number| *number > 0).map(|number| number * unit))
 }
 
+/// A number above zero; zero and below is what holds without it.
+fn positive<T: TryFrom<i64>>(text: &str) -> Result<Option<T>, Expected> {
+    let number: i64 = number(text, ANY)?;
+    Ok(T::try_from(number).ok().filter(|_| number > 0))
+}
+
+fn port(text: &str) -> Result<Option<u16>, Expected> {
+    let port: i64 = number(text, -1..=65_535)?;
+    Ok(u16::try_from(port).ok().filter(|port| *port > 0))
+}
+
 /// A flag of zoo.cfg itself.
 fn native_flag(text: &str) -> Result<bool, Expected> {
     match text.to_ascii_lowercase().as_str() {
@@ -249,6 +285,10 @@ fn path(text: &str) -> Result<std::path::PathBuf, Expected> {
     if text.is_empty() { expected("a directory") } else { Ok(text.into()) }
 }
 
+fn file(text: &str) -> Result<std::path::PathBuf, Expected> {
+    if text.is_empty() { expected("a file") } else { Ok(text.into()) }
+}
+
 fn address(text: &str) -> Result<Option<std::net::IpAddr>, Expected> {
     match text {
         "localhost" => Ok(Some([127, 0, 0, 1].into())),
@@ -257,6 +297,53 @@ fn address(text: &str) -> Result<Option<std::net::IpAddr>, Expected> {
             Err(_) => expected("an address of this host"),
         },
     }
+}
+
+/// The address to listen on that a text names: `Some(None)` is all of them.
+pub(super) fn own_address(text: &str) -> Option<Option<std::net::IpAddr>> {
+    address(text).ok()
+}
+
+fn role(text: &str) -> Result<ServerRole, Expected> {
+    match text.to_ascii_lowercase().as_str() {
+        "participant" => Ok(ServerRole::Participant),
+        "observer" => Ok(ServerRole::Observer),
+        _ => expected("participant or observer"),
+    }
+}
+
+/// As in the reference, attempts below zero are as many as if nothing was said.
+fn tries(text: &str) -> Result<Option<u32>, Expected> {
+    let tries: i64 = number(text, ANY)?;
+    Ok(u32::try_from(tries).map_or(Some(ELECTION_BIND_TRIES), |tries| (tries > 0).then_some(tries)))
+}
+
+fn committed_log(count: i64) -> usize {
+    usize::try_from(count).map_or(COMMITTED_LOG_MIN, |count| count.max(COMMITTED_LOG_MIN))
+}
+
+/// As in the reference, a factor above 1 is the usual one, and one below 0 is none.
+fn factor(text: &str) -> Result<Option<f64>, Expected> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor > 1.0 => Ok(Some(LOG_SYNC_FACTOR)),
+        Ok(factor) if factor >= 0.0 => Ok(Some(factor)),
+        Ok(factor) if factor < 0.0 => Ok(None),
+        _ => expected("a part of a snapshot's size from 0 to 1, or -1 for none"),
+    }
+}
+
+fn epoch_wait(config: &mut Config, value: &str) -> Result<(), Expected> {
+    let wait_ms: i64 = number(value, ANY)?;
+    config.quorum.epoch_wait_ms = u64::try_from(wait_ms).ok();
+    Ok(())
+}
+
+fn snap_syncs(config: &mut Config, value: &str) -> Result<(), Expected> {
+    number(value, POSITIVE).map(|max| config.quorum.snap_syncs_max = max)
+}
+
+fn diff_syncs(config: &mut Config, value: &str) -> Result<(), Expected> {
+    number(value, POSITIVE).map(|max| config.quorum.diff_syncs_max = max)
 }
 
 fn compression(text: &str) -> Result<SnapshotCompression, Expected> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::servers::FORM;
-use super::{ConfigError, ServerRole, ServerSpec, Setting, properties};
+use super::{ConfigError, ServerRole, ServerSpec, properties};
 use crate::ids::Sid;
 
 /// The servers of an ensemble, and what each vote weighs if they do not weigh the same.
@@ -50,16 +50,23 @@ impl Members {
 
     /// Takes one line; `None` if it is about something else, and otherwise what was expected if it makes no sense.
     pub(super) fn set(&mut self, key: &str, value: &str) -> Option<Result<(), String>> {
-        let (kind, name) = key.split_once('.')?;
-        // `server.realm` and its like are settings of Kerberos.
-        let is_number = name.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-        let result = match kind {
-            "server" if is_number => self.set_server(name, value),
+        let (kind, name) = key.split_once('.').filter(|_| Self::is_about(key))?;
+        Some(match kind {
+            "server" => self.set_server(name, value),
             "group" => self.set_group(name, value),
-            "weight" => self.set_weight(name, value),
-            _ => return None,
-        };
-        Some(result)
+            _ => self.set_weight(name, value),
+        })
+    }
+
+    /// Whether a key says something about members.
+    pub(super) fn is_about(key: &str) -> bool {
+        // `server.realm` and its like are settings of Kerberos.
+        let is_number = |name: &str| name.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+        match key.split_once('.') {
+            Some(("server", name)) => is_number(name),
+            Some((kind, _)) => ["group", "weight"].contains(&kind),
+            None => false,
+        }
     }
 
     /// Whether no line was given.
@@ -97,13 +104,6 @@ impl Members {
     fn set_version(&mut self, value: &str) -> Result<(), String> {
         self.version = hexadecimal(value).ok_or_else(|| "a hexadecimal number".to_owned())?;
         Ok(())
-    }
-}
-
-impl Setting {
-    /// This setting makes no sense.
-    pub(super) fn refuse(&self, expected: String) -> ConfigError {
-        ConfigError::Value { place: self.place.clone(), key: self.key.clone(), value: self.value.clone(), expected }
     }
 }
 

@@ -3,9 +3,11 @@
 //! Text comes in, a [`Config`] goes out; files are read elsewhere. A key that nobody knows is a warning that names it; a
 //! value that makes no sense is an error with file, line, key, value and what was expected (BE-25).
 
+mod identity;
 mod keys;
 mod members;
 mod properties;
+mod quorum;
 mod servers;
 mod tomlfile;
 
@@ -13,8 +15,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+pub use identity::{MyIdError, parse_myid};
 pub use members::Members;
+pub use quorum::QuorumConfig;
 pub use servers::{ClientAddress, ServerAddress, ServerRole, ServerSpec};
+
+use crate::ids::Sid;
 
 /// How snapshots are compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,7 +34,7 @@ pub enum SnapshotCompression {
     Snappy,
 }
 
-/// Everything that can be set. Each field names its key; defaults are the reference's (features.md, group CF).
+/// Everything that can be set, and what the files say about this server. Each field names its key; defaults are the reference's (features.md, group CF).
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     /// `dataDir`.
@@ -121,12 +127,14 @@ pub struct Config {
     pub reconfig: bool,
     /// `standaloneEnabled`.
     pub standalone: bool,
-    /// `initLimit`, ticks.
-    pub init_limit: Option<u32>,
-    /// `syncLimit`, ticks.
-    pub sync_limit: Option<u32>,
+    /// What only an ensemble uses.
+    pub quorum: QuorumConfig,
+    /// `dynamicConfigFile`: where `members` stand instead; see [`Config::merge_dynamic`].
+    pub dynamic_file: Option<PathBuf>,
     /// `server.N`, `group.G`, `weight.N`.
     pub members: Members,
+    /// Which of them this server is; see [`Config::identify`].
+    pub my_id: Option<Sid>,
     /// What the caller should log.
     pub notes: Vec<Note>,
     /// The text as it was loaded; empty for the embedded defaults.
@@ -210,6 +218,24 @@ struct Setting {
     value: String,
 }
 
+impl Setting {
+    /// The key without the prefix that system properties have: both spellings mean the same.
+    fn name(&self) -> &str {
+        self.key.strip_prefix("zookeeper.").unwrap_or(&self.key)
+    }
+
+    /// This setting makes no sense.
+    fn refuse(&self, expected: String) -> ConfigError {
+        let value = if self.is_secret() { "(hidden)".to_owned() } else { self.value.clone() };
+        ConfigError::Value { place: self.place.clone(), key: self.key.clone(), value, expected }
+    }
+
+    fn is_secret(&self) -> bool {
+        let key = self.key.to_ascii_lowercase();
+        key.ends_with("password") || key.ends_with("superdigest")
+    }
+}
+
 impl Config {
     /// The defaults for a server that is started without any file: port 2181, `./zkd-data`.
     #[must_use]
@@ -241,6 +267,16 @@ impl Config {
         config.override_with(overrides)?;
         config.check("embedded defaults")?;
         Ok(config)
+    }
+
+    /// Takes the members from the text of the dynamic file, which is called `file`. Whoever parses a configuration that
+    /// has a `dynamic_file` must do this before the rest of it is used.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn merge_dynamic(&mut self, file: &str, text: &str) -> Result<(), ConfigError> {
+        self.members = Members::parse_dynamic(file, text)?;
+        self.check_members(file)
     }
 
     /// The client's view of session timeouts: smallest and largest, ms.
@@ -300,9 +336,10 @@ impl Config {
             words: vec!["srvr".to_owned()],
             reconfig: false,
             standalone: true,
-            init_limit: None,
-            sync_limit: None,
+            quorum: QuorumConfig::default(),
+            dynamic_file: None,
             members: Members::default(),
+            my_id: None,
             notes: Vec::new(),
             text: String::new(),
         }
@@ -319,6 +356,10 @@ impl Config {
 
     /// Of a key that comes twice, the last one counts.
     fn apply(&mut self, settings: Vec<Setting>) -> Result<(), ConfigError> {
+        let has_dynamic = self.dynamic_file.is_some() || settings.iter().any(|setting| setting.name() == DYNAMIC_FILE);
+        if let Some(setting) = settings.iter().find(|setting| has_dynamic && Members::is_about(setting.name())) {
+            return Err(setting.refuse(format!("it in the file that {DYNAMIC_FILE} names, and not here")));
+        }
         for (at, setting) in settings.iter().enumerate() {
             if settings[at + 1..].iter().any(|later| later.key == setting.key) {
                 continue;
@@ -343,16 +384,51 @@ impl Config {
         if self.enforce_auth && self.enforce_auth_schemes.is_empty() {
             return fail("enforce.auth.enabled is true but enforce.auth.schemes is empty");
         }
-        if self.is_distributed() && (self.init_limit.is_none() || self.sync_limit.is_none()) {
-            return fail("an ensemble needs initLimit and syncLimit");
+        match &self.dynamic_file {
+            None => self.check_members(file),
+            Some(_) if self.members.is_empty() => Ok(()),
+            Some(_) => fail("server, group and weight lines must be in the dynamicConfigFile alone"),
+        }
+    }
+
+    /// EN-03, EN-11, EN-12.
+    fn check_members(&mut self, file: &str) -> Result<(), ConfigError> {
+        let fail = |reason: &str| Err(ConfigError::Together { file: file.to_owned(), reason: reason.to_owned() });
+        let (participants, observers) =
+            (self.members.count(ServerRole::Participant), self.members.count(ServerRole::Observer));
+        if participants == 0 && !self.standalone {
+            return fail("standaloneEnabled is false but no server line names a participant");
+        }
+        if observers > 0 && !self.is_distributed() {
+            return fail("observers need an ensemble: two participants, or one and standaloneEnabled=false");
+        }
+        if self.is_distributed() && self.quorum.init_limit.is_none() {
+            return fail("an ensemble needs initLimit");
+        }
+        if self.is_distributed() && self.quorum.sync_limit.is_none() {
+            return fail("an ensemble needs syncLimit");
+        }
+        match participants {
+            1 if self.standalone => {
+                self.note(NoteLevel::Info, format!("{file}: one server line: this server runs standalone"));
+            }
+            2 => {
+                let text = "with two participants both must be there; it takes three to do without one";
+                self.note(NoteLevel::Warning, format!("{file}: {text}"));
+            }
+            even if even > 0 && even.is_multiple_of(2) => {
+                let text = format!("{even} participants can miss no more of them than {} could", even - 1);
+                self.note(NoteLevel::Warning, format!("{file}: {text}"));
+            }
+            _ => {}
         }
         Ok(())
     }
 
-    /// Whether the servers named are more than one, or one that shall grow.
+    /// Whether several servers vote, or one that shall grow.
     #[must_use]
     pub fn is_distributed(&self) -> bool {
-        self.members.servers.len() > 1 || (!self.standalone && !self.members.servers.is_empty())
+        !self.standalone || self.members.count(ServerRole::Participant) > 1
     }
 
     fn note(&mut self, level: NoteLevel, text: String) {
@@ -361,6 +437,8 @@ impl Config {
         }
     }
 }
+
+const DYNAMIC_FILE: &str = "dynamicConfigFile";
 
 #[cfg(test)]
 mod tests;

@@ -60,6 +60,156 @@ fn all_spellings_mean_the_same() {
     assert_eq!(cfg("tickTime=1\ntickTime=5").unwrap().tick_ms, 5);
 }
 
+const TWO: &str = "initLimit=5\nsyncLimit=2\nserver.1=a:1:2\nserver.2=b:1:2\n";
+
+#[test]
+fn servers_are_an_ensemble_or_a_server_alone() {
+    let is_distributed = |text: &str| cfg(text).map(|config| config.is_distributed()).map_err(|e| e.to_string());
+    let limits = "initLimit=5\nsyncLimit=2\n";
+    assert_eq!(is_distributed(""), Ok(false));
+    assert_eq!(is_distributed("server.1=a:1:2"), Ok(false));
+    assert_eq!(is_distributed(TWO), Ok(true));
+    assert_eq!(is_distributed(&format!("{limits}standaloneEnabled=false\nserver.1=a:1:2")), Ok(true));
+    assert!(is_distributed("standaloneEnabled=false").unwrap_err().contains("no server line"));
+    assert!(is_distributed("server.1=a:1:2:observer").unwrap_err().contains("observers need an ensemble"));
+    assert!(is_distributed("server.1=a:1:2\nserver.2=b:1:2:observer").unwrap_err().contains("observers need"));
+    assert!(is_distributed("initLimit=5\nserver.1=a:1:2\nserver.2=b:1:2").unwrap_err().contains("syncLimit"));
+}
+
+#[test]
+fn an_ensemble_that_survives_little_is_told_so() {
+    assert_eq!(notes("server.1=a:1:2"), ["zoo.cfg: one server line: this server runs standalone"]);
+    assert!(notes(TWO)[0].contains("it takes three"));
+    assert_eq!(notes(&format!("{TWO}server.3=c:1:2")), Vec::<String>::new());
+    assert!(notes(&format!("{TWO}server.3=c:1:2\nserver.4=d:1:2"))[0].contains("no more of them than 3 could"));
+}
+
+#[test]
+fn a_bad_server_line_names_file_and_line() {
+    assert!(message("server.256=a:1:2").starts_with("zoo.cfg:2: server.256=a:1:2: expected ids of servers from 0 to"));
+    assert!(message("server.1=a:1:1").contains("two different ports"));
+    assert!(message("server.1=a:1:2:observer|b:1:2:participant").starts_with("zoo.cfg:2: server.1"));
+    assert!(message("group.1=1:x").starts_with("zoo.cfg:2: group.1=1:x"));
+    assert!(message("weight.1=much").starts_with("zoo.cfg:2: weight.1=much"));
+    assert_eq!(notes("server.realm=X"), ["zoo.cfg:2: server.realm has no effect here"]);
+}
+
+#[test]
+fn members_may_stand_in_a_dynamic_file() {
+    let mut config = cfg("initLimit=5\nsyncLimit=2\ndynamicConfigFile=/c/zoo.cfg.dynamic.1f").unwrap();
+    let file = config.dynamic_file.clone().unwrap().display().to_string();
+    assert!(!config.is_distributed());
+    config.merge_dynamic(&file, "server.1=a:1:2:participant;2181\nserver.2=b:1:2").unwrap();
+    assert_eq!((config.is_distributed(), config.members.version), (true, 0x1f));
+    let error = |text| config.clone().merge_dynamic("dyn", text).unwrap_err().to_string();
+    assert_eq!(error("\ntickTime=5"), "dyn:2: tickTime=5: expected only server.N, group.G, weight.N and version here");
+    assert!(error("server.1=a:1:2\nversion=5").starts_with("dyn:2: version=5: expected it in the name"));
+    assert!(error("server.1=a:1:2:observer").starts_with("dyn: observers need"));
+    let bare = cfg("dynamicConfigFile=d").unwrap().merge_dynamic("d", "server.1=a:1:2\nserver.2=b:1:2");
+    assert_eq!(bare.unwrap_err().to_string(), "d: an ensemble needs initLimit");
+}
+
+#[test]
+fn members_do_not_stand_in_both_files() {
+    for line in ["server.1=a:1:2", "group.1=1", "weight.1=1", "zookeeper.server.1=a:1:2"] {
+        let error = message(&format!("dynamicConfigFile=d\n{line}"));
+        assert!(error.starts_with("zoo.cfg:3: ") && error.contains("dynamicConfigFile names"), "{error}");
+    }
+    let set = |key: &str, value: &str| [(key.to_owned(), value.to_owned())];
+    let error = Config::parse("z", "dataDir=/d\ndynamicConfigFile=d", &set("server.1", "a:1:2")).unwrap_err();
+    assert!(error.to_string().starts_with("command line: server.1"), "{error}");
+    let error = Config::parse("z", &format!("dataDir=/d\n{TWO}"), &set("dynamicConfigFile", "d")).unwrap_err();
+    assert!(error.to_string().contains("in the dynamicConfigFile alone"), "{error}");
+}
+
+#[test]
+fn how_an_ensemble_works_is_configured_as_in_the_reference() {
+    let quorum = |text: &str| cfg(text).unwrap().quorum;
+    let usual = quorum("");
+    assert_eq!(usual, QuorumConfig::default());
+    assert_eq!((usual.notification_min_ms, usual.notification_max_ms, usual.committed_log_max), (200, 60_000, 500));
+    let set = quorum(
+        "initLimit=10\nsyncLimit=5\nconnectToLearnerMasterLimit=3\nleaderConnectDelayDuringRetryMs=50\n\
+         electionAlg=3\npeerType=Observer\nquorumListenOnAllIPs=TRUE\nelectionPortBindRetry=0\ncnxTimeout=7\n\
+         quorumCnxnTimeoutMs=8\nfastleader.minNotificationInterval=9\nfastleader.maxNotificationInterval=10\n\
+         leaderServes=no\nleader.maxTimeToWaitForEpoch=0\nleader.maxConcurrentSnapSyncs=11\n\
+         leader.maxConcurrentDiffSyncs=12\nleader.nodelay=false\nfollower.nodelay=false\ntcpKeepAlive=true\n\
+         commitLogCount=1000\nsnapshotSizeFactor=0.5\nforceSnapshotSync=true\nsyncEnabled=false\n\
+         observer.reconnectDelayMs=13\nobserver.election.DelayMs=14\nobserverMasterPort=15\n\
+         localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\nreadonlymode.enabled=true\n",
+    );
+    let expected = QuorumConfig {
+        init_limit: Some(10),
+        sync_limit: Some(5),
+        connect_limit: Some(3),
+        connect_retry_ms: 50,
+        peer_role: Some(ServerRole::Observer),
+        listen_on_all: true,
+        election_bind_tries: None,
+        election_connect_ms: 7,
+        election_greeting_ms: Some(8),
+        notification_min_ms: 9,
+        notification_max_ms: 10,
+        epoch_wait_ms: Some(0),
+        leader_serves: false,
+        snap_syncs_max: 11,
+        diff_syncs_max: 12,
+        committed_log_max: 1000,
+        log_sync_factor: Some(0.5),
+        force_snapshot_sync: true,
+        observer_writes: false,
+        observer_reconnect_ms: 13,
+        observer_election_ms: 14,
+        observer_master_port: Some(15),
+        keep_alive: true,
+        leader_nodelay: false,
+        follower_nodelay: false,
+        local_sessions: true,
+        local_sessions_upgrade: true,
+        read_only_mode: true,
+    };
+    assert_eq!(set, expected);
+}
+
+#[test]
+fn odd_values_mean_what_they_mean_to_the_reference() {
+    let quorum = |text: &str| cfg(text).unwrap().quorum;
+    for usual in [
+        "connectToLearnerMasterLimit=0",
+        "quorumCnxnTimeoutMs=-1",
+        "electionPortBindRetry=-5",
+        "leader.maxTimeToWaitForEpoch=-1",
+        "commitLogCount=10",
+        "snapshotSizeFactor=7",
+        "observerMasterPort=-1",
+        "observerMasterPort=0",
+    ] {
+        assert_eq!(quorum(usual), QuorumConfig::default(), "{usual}");
+    }
+    assert_eq!(quorum("snapshotSizeFactor=-1").log_sync_factor, None);
+    assert_eq!(quorum("maxConcurrentSnapSyncs=4\nmaxConcurrentDiffSyncs=5").snap_syncs_max, 4);
+    assert_eq!(quorum("maxTimeToWaitForEpoch=6").epoch_wait_ms, Some(6));
+    assert!(!quorum("observer.syncEnabled=false").observer_writes);
+    assert!(message("electionAlg=0").contains("leave the line out"));
+    assert!(message("peerType=voter").contains("participant or observer"));
+    assert!(message("snapshotSizeFactor=NaN").contains("from 0 to 1"));
+    assert!(message("quorumListenOnAllIPs=yes").contains("true or false"));
+    assert!(message("leader.maxConcurrentSnapSyncs=0").contains("from 1"));
+    assert!(message("dynamicConfigFile=").contains("a file"));
+}
+
+#[test]
+fn what_nothing_obeys_yet_says_so() {
+    let note = "zoo.cfg:2: observerMasterPort=2191 has no effect yet: observers connect to the leader";
+    assert_eq!(notes("observerMasterPort=2191"), [note]);
+    for key in ["localSessionsEnabled=true", "localSessionsUpgradingEnabled=true", "readonlymode.enabled=true"] {
+        assert!(notes(key)[0].contains("no effect yet"), "{key}");
+    }
+    assert!(notes("oraclePath=/o")[0].contains("no effect yet"));
+    assert_eq!(notes("localSessionsEnabled=false\nobserverMasterPort=0"), Vec::<String>::new());
+    assert_eq!(notes("learner.asyncSending=true"), ["zoo.cfg:2: learner.asyncSending has no effect here"]);
+}
+
 #[test]
 fn toml_says_the_same() {
     let toml = "dataDir = \"/d\"\ntickTime = 2000\n[autopurge]\npurgeInterval = 2\n[4lw.commands]\nwhitelist = [\"ruok\", \"mntr\"]\n";
