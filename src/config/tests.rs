@@ -238,6 +238,23 @@ fn secrets_are_not_repeated() {
     assert!(!format!("{:?}", cfg("ssl.keyStore.password=hush").unwrap().notes).contains("hush"));
 }
 
+#[test]
+fn the_sample_files_are_accepted_without_a_word() {
+    let three =
+        [include_str!("../../conf/zoo1.cfg"), include_str!("../../conf/zoo2.cfg"), include_str!("../../conf/zoo3.cfg")];
+    for (id, text) in (1..).zip(three) {
+        let mut config = Config::parse("zoo.cfg", text, &[]).unwrap();
+        config.identify("zoo.cfg", Some(id)).unwrap();
+        assert_eq!((config.notes.as_slice(), config.client_port), ([].as_slice(), Some(2180 + u16::from(id))));
+        assert_eq!((config.is_distributed(), config.members.servers.len()), (true, 3));
+        assert!(
+            text.contains(&format!("echo {id} > data/zoo{id}/myid")) && config.data_dir.ends_with(format!("zoo{id}"))
+        );
+    }
+    let alone = Config::parse("zoo.cfg", include_str!("../../conf/zoo_sample.cfg"), &[]).unwrap();
+    assert_eq!((alone.notes.as_slice(), alone.is_distributed()), ([].as_slice(), false));
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_panics(text in "\\PC*", toml in proptest::bool::ANY) {
