@@ -1,23 +1,25 @@
 //! A whole server without sockets, disks and clocks: what a client is told, and in which order.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use zkd::auth::AuthRules;
 use zkd::ids::{ConnectionId, Now, SessionId, Sid, Zxid};
 use zkd::jute::JuteWrite;
-use zkd::peer::{Input, Machine, Output, Peer, PeerRules, ReaperRules, SnapshotRules};
+use zkd::peer::{Beginning, Input, Machine, Output, Peer, PeerRules, ReaperRules, SnapshotRules};
 use zkd::pipeline::{
-    Database, Greeting, Lane, LanePhase, LargeRequestRules, PrepareRules, Received, ServerStatistics, SharedDatabase,
-    disconnect, receive,
+    Database, Greeting, Lane, LanePhase, LargeRequestRules, PrepareRules, ReceiveRules, Received, ServerStatistics,
+    SharedDatabase, disconnect, receive,
 };
 use zkd::proto::{ErrorCode, OPEN_ACL, OpCode, ReplyHeader, RequestHeader};
 use zkd::session::Negotiation;
 use zkd::storage::Durable;
+use zkd::storage::epochs::Epochs;
 use zkd::tree::{Tree, TreeOptions};
 
-const NO_LIMIT: LargeRequestRules = LargeRequestRules { threshold: None, bytes_max: 0 };
+const NO_LIMIT: ReceiveRules =
+    ReceiveRules { large: LargeRequestRules { threshold: None, bytes_max: 0 }, sync_asks_leader: false };
 
 struct Server {
     peer: Peer,
@@ -37,7 +39,7 @@ impl Server {
     fn with_snapshots_every(txns: u64) -> Self {
         let auth = Arc::new(AuthRules::default());
         let tree = Tree::new(TreeOptions::default());
-        let database = Database::new(tree, HashMap::new(), Zxid::ZERO, Arc::clone(&auth));
+        let database = Database::new(tree, BTreeMap::new(), Zxid::ZERO, Arc::clone(&auth));
         let database: SharedDatabase = Arc::new(RwLock::new(database));
         let prepare = PrepareRules {
             auth,
@@ -53,12 +55,19 @@ impl Server {
             negotiation: Negotiation { min_ms: 4000, max_ms: 40_000 },
             prepare,
             snapshots: SnapshotRules { txns, bytes: 0 },
-            replayed_txns: 0,
             reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
             seed: 1,
+            ensemble: None,
         };
         let now = Now { steady_ms: 0, wall_ms: 1_000_000 };
-        let peer = Peer::new(rules, Arc::clone(&database), now);
+        let beginning = Beginning {
+            database: Arc::clone(&database),
+            history: Vec::new(),
+            last_zxid: Zxid::ZERO,
+            replayed_txns: 0,
+            epochs: Epochs::default(),
+        };
+        let peer = Peer::new(rules, beginning, now);
         Self { peer, database, now, appended: None, snapshots: 0, connections: 0 }
     }
 
@@ -68,7 +77,8 @@ impl Server {
             match output {
                 Output::Append(txns) => self.appended = txns.last().map(|(zxid, _)| *zxid),
                 Output::Snapshot(_) => self.snapshots += 1,
-                Output::RollLog | Output::SessionExpired(_) => {}
+                Output::RollLog | Output::SessionExpired(_) | Output::Standing(_) => {}
+                other => panic!("a server alone wants {other:?}"),
             }
         }
     }
@@ -315,8 +325,8 @@ fn a_full_disk_holds_up_neither_the_clock_nor_the_end() {
     assert_eq!(server.peer.next_deadline(), None, "nothing can expire, so nothing is due");
     server.now.steady_ms = 60_000;
     server.give(Input::Tick);
-    assert_eq!(server.peer.sessions().len(), 1);
-    assert!(server.peer.is_idle(), "a server that is told to stop does not wait for room");
+    assert_eq!(server.peer.sessions().map(zkd::session::Sessions::len), Some(1));
+    assert!(server.peer.is_idle(server.now), "a server that is told to stop does not wait for room");
     server.give(Input::DiskFull(false));
     assert!(server.peer.next_deadline().is_some());
 }
@@ -329,9 +339,9 @@ fn a_stopping_server_finishes_what_it_took_and_takes_no_more() {
     client.write(&mut server, OpCode::SET_DATA, &set("/z", "1"));
     server.give(Input::Stop);
     late.write(&mut server, OpCode::SET_DATA, &set("/z", "late"));
-    assert!(!server.peer.is_idle());
+    assert!(!server.peer.is_idle(server.now));
     server.flush();
-    assert!(server.peer.is_idle());
+    assert!(server.peer.is_idle(server.now));
     assert_eq!((client.frames().len(), late.frames().len()), (1, 0));
 }
 
@@ -344,7 +354,7 @@ fn snapshots_are_taken_by_the_count_of_txns_one_at_a_time() {
         server.flush();
     }
     assert_eq!(server.snapshots, 1, "another one begins only when this one has ended");
-    server.give(Input::SnapshotEnded);
+    server.give(Input::WalkEnded(1, true));
     client.write(&mut server, OpCode::CREATE, &create("/more", 0));
     server.flush();
     assert_eq!(server.snapshots, 2);

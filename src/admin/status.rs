@@ -36,7 +36,7 @@ fn put_status(view: &View, out: &mut String) {
     let _ = writeln!(out, "Connections: {}", view.connections.len());
     let _ = writeln!(out, "Outstanding: {}", super::monitor::outstanding(view));
     let _ = writeln!(out, "Zxid: {zxid}");
-    let _ = writeln!(out, "Mode: standalone");
+    let _ = writeln!(out, "Mode: {}", view.standing.read().mode.name());
     // The reference counts the root under both of its names.
     let _ = writeln!(out, "Node count: {}", znodes + 1);
 }

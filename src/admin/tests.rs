@@ -20,7 +20,7 @@ impl Clock for Stopped {
 
 fn words(allowed: &str) -> Words {
     let tree = Tree::new(TreeOptions::default());
-    let sessions = HashMap::from([(SessionId(0x1a), 4000)]);
+    let sessions = BTreeMap::from([(SessionId(0x1a), 4000)]);
     let database = Database::new(tree, sessions, Zxid(0x1f), Arc::new(AuthRules::default()));
     let facts = Facts {
         client_port: 2181,
@@ -35,6 +35,7 @@ fn words(allowed: &str) -> Words {
     };
     Words::new(View {
         facts,
+        standing: SharedStanding::default(),
         database: Arc::new(RwLock::new(database)),
         connections: Arc::new(Connections::default()),
         statistics: Arc::new(ServerStatistics::default()),

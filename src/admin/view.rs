@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::RwLock;
+
 use crate::ids::SessionId;
 use crate::metrics::Metrics;
 use crate::net::{Clock, Connections};
+use crate::peer::Standing;
 use crate::pipeline::{ServerStatistics, SharedDatabase};
 
 /// What does not change while the server runs.
@@ -32,11 +35,16 @@ pub struct Facts {
     pub words: Vec<String>,
 }
 
+/// The server's role, as the machine has said it last.
+pub type SharedStanding = Arc<RwLock<Arc<Standing>>>;
+
 /// A look at a running server.
 #[derive(Clone)]
 pub struct View {
     /// What does not change.
     pub facts: Facts,
+    /// The server's role.
+    pub standing: SharedStanding,
     /// The tree and the watches.
     pub database: SharedDatabase,
     /// Who is connected.

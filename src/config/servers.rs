@@ -88,6 +88,28 @@ impl ServerSpec {
     }
 }
 
+impl ServerAddress {
+    /// `host:port` for one of its ports, as sockets and peers take it.
+    #[must_use]
+    pub fn at(&self, port: u16) -> String {
+        format!("{}:{port}", Host(&self.host))
+    }
+}
+
+impl ServerSpec {
+    /// Where this server listens for other servers: on its addresses, or on all of the machine's.
+    #[must_use]
+    pub fn listen(&self, on_all: bool, port: impl Fn(&ServerAddress) -> u16) -> Vec<String> {
+        let mut places: Vec<_> = self
+            .addresses
+            .iter()
+            .map(|address| if on_all { format!("[::]:{}", port(address)) } else { address.at(port(address)) })
+            .collect();
+        places.dedup();
+        places
+    }
+}
+
 /// What stands behind `server.N=`, as the reference writes it (election.md 6).
 impl fmt::Display for ServerSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

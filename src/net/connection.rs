@@ -182,8 +182,8 @@ impl Connection {
                     self.greet(&database, &mut state, frame);
                 } else {
                     let now_ms = self.context.clock.now().steady_ms;
-                    let large = self.context.limits.large_requests;
-                    match receive(&database, &self.lane, &mut state, frame, now_ms, large) {
+                    let rules = self.context.limits.receive;
+                    match receive(&database, &self.lane, &mut state, frame, now_ms, rules) {
                         Received::Done => {}
                         Received::Write(request) => writes.push(request),
                     }

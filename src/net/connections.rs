@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use crate::ids::ConnectionId;
-use crate::pipeline::{Lane, LanePhase, LargeRequestRules, ServerStatistics};
+use crate::pipeline::{Lane, LanePhase, ReceiveRules, ServerStatistics};
 
 /// The bounds of what clients may ask of a server.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +21,8 @@ pub struct ConnectionLimits {
     pub total_max: usize,
     /// `globalOutstandingLimit`: requests in process, above which a connection that has one is not read.
     pub outstanding_max: i64,
-    /// How many bytes of large requests may be in flight.
-    pub large_requests: LargeRequestRules,
+    /// What receiving a request must know.
+    pub receive: ReceiveRules,
     /// `zookeeper.nio.sessionlessCnxnTimeout`, ms: how long a connection may stay without a session.
     pub sessionless_ms: u64,
     /// `zookeeper.clientTcpKeepAlive`.

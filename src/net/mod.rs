@@ -1,19 +1,27 @@
-//! The client port: accepting, reading and writing sockets. Nothing is decided here; frames go to `pipeline`.
+//! Sockets: the client port, the election port, the quorum port. Nothing is decided here; frames and packets go down.
 //!
-//! A few threads with one tokio runtime each carry the connections, so that a request is read, answered and written on
-//! one thread. A connection is one future; while its client is idle it holds no buffer.
+//! A few threads with one tokio runtime each carry the clients' connections, so that a request is read, answered and
+//! written on one thread. A connection is one future; while its client is idle it holds no buffer. The connections
+//! between servers have a runtime of their own.
 
 mod connection;
 mod connections;
+mod election;
 mod listener;
+mod peers;
+mod quorum;
 
 pub use connections::{ConnectionLimits, Connections};
+pub use election::{ElectionNet, ElectionPort};
 pub use listener::{ClientPort, ListenError, listen};
+pub use peers::Addresses;
+pub use quorum::{QuorumNet, QuorumPort};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::ids::{ConnectionId, Now};
+use crate::peer::Input;
 use crate::pipeline::{Greeting, Lane, ServerStatistics, SharedDatabase, WriteRequest};
 
 /// Whom connections hand things to that they cannot answer themselves. Never waits: what is in flight is bounded by
@@ -25,6 +33,12 @@ pub trait Owner: Send + Sync {
     fn write(&self, requests: Vec<WriteRequest>);
     /// A connection is gone.
     fn disconnected(&self, connection: ConnectionId);
+}
+
+/// Whom the connections between servers hand everything to. Never waits.
+pub trait Inbox: Send + Sync {
+    /// Takes one input.
+    fn give(&self, input: Input);
 }
 
 /// What four bytes at the beginning of a connection are.

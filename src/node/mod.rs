@@ -3,11 +3,12 @@
 mod clock;
 mod owner;
 mod restore;
+mod rim;
 mod server;
 mod settings;
 mod snapshots;
 
 pub use clock::SystemClock;
-pub use owner::{Inspect, OwnerHandle, OwnerLoop};
+pub use owner::{Inspect, OwnerHandle};
 pub use server::{Server, ServerError};
 pub use settings::{Settings, SettingsError};

@@ -5,9 +5,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::task::Waker;
 use std::time::Duration;
 
+use super::rim::Rim;
 use crate::ids::ConnectionId;
-use crate::net::{Clock, Owner};
-use crate::peer::{Input, Machine, Output, Peer};
+use crate::net::{Clock, Inbox, Owner};
+use crate::peer::{Input, Machine, Peer};
 use crate::pipeline::{Greeting, Lane, WriteRequest};
 
 /// Inputs handled before outputs are carried out: with them the log gets larger batches.
@@ -74,6 +75,12 @@ impl Owner for OwnerHandle {
     }
 }
 
+impl Inbox for OwnerHandle {
+    fn give(&self, input: Input) {
+        self.send(input);
+    }
+}
+
 /// Where inputs wait for the owner.
 #[derive(Debug)]
 pub struct OwnerInbox {
@@ -81,31 +88,31 @@ pub struct OwnerInbox {
 }
 
 /// The owner's loop: choose inputs, let the machine handle them, carry out its outputs.
-pub struct OwnerLoop<C: FnMut(Output)> {
+pub(super) struct OwnerLoop {
     /// The machine.
-    pub peer: Peer,
+    pub(super) peer: Peer,
     /// The time.
-    pub clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     /// Carries out what the machine wants done.
-    pub carry_out: C,
+    pub(super) rim: Rim,
 }
 
-impl<C: FnMut(Output)> OwnerLoop<C> {
+impl OwnerLoop {
     /// Runs until it is told to stop and nothing is in flight any more.
-    pub fn run(mut self, inbox: &OwnerInbox) {
+    pub(super) fn run(mut self, inbox: &OwnerInbox) {
         let mut wake = Vec::new();
         let mut stopping = false;
         loop {
             self.carry_out();
             wake.drain(..).for_each(Waker::wake);
-            if stopping && self.peer.is_idle() {
-                return;
+            if stopping && self.peer.is_idle(self.clock.now()) {
+                break;
             }
             let mut inputs = Inputs::default();
             match inbox.receiver.recv_timeout(self.patience()) {
                 Ok(message) => inputs.add(message),
                 Err(RecvTimeoutError::Timeout) => inputs.add(Message::Input(Input::Tick)),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             inputs.gather(&inbox.receiver);
             stopping |= inputs.stop;
@@ -120,11 +127,12 @@ impl<C: FnMut(Output)> OwnerLoop<C> {
                 inspect(&self.peer);
             }
         }
+        self.rim.stop();
     }
 
     fn carry_out(&mut self) {
         while let Some(output) = self.peer.poll_output() {
-            (self.carry_out)(output);
+            self.rim.carry_out(output);
         }
     }
 

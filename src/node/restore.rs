@@ -1,6 +1,13 @@
 //! Filling the database from disk.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::auth::AuthRules;
 use crate::ids::{SessionId, Zxid};
+use crate::peer::Restored;
 use crate::pipeline::{Database, LoadDatabase};
 use crate::proto::AclBytes;
 use crate::storage::recovery::Restore;
@@ -8,6 +15,7 @@ use crate::storage::snapshot::Trailer;
 use crate::storage::snapshot_body::SnapshotSink;
 use crate::tree::{StoredStat, TreeOptions};
 use crate::txn::{Entry, TxnDigest};
+use crate::zab::Logged;
 
 /// What recovery fills, with an eye on the digests that it comes by.
 #[derive(Debug)]
@@ -21,14 +29,33 @@ pub(super) struct Loading {
     /// puts the tree right.
     suspicion: bool,
     mismatches: u64,
+    /// The last txns, for learners.
+    history: VecDeque<Logged>,
+    history_txns: usize,
 }
 
 impl Loading {
-    pub(super) fn new(options: TreeOptions) -> Self {
-        Self { database: LoadDatabase::new(options), promised: None, exact: true, suspicion: false, mismatches: 0 }
+    /// Nothing loaded yet; of the txns, the last `history_txns` are kept.
+    pub(super) fn new(options: TreeOptions, history_txns: usize) -> Self {
+        Self {
+            database: LoadDatabase::new(options),
+            promised: None,
+            exact: true,
+            suspicion: false,
+            mismatches: 0,
+            history: VecDeque::new(),
+            history_txns,
+        }
     }
 
-    pub(super) fn finish(self, auth: std::sync::Arc<crate::auth::AuthRules>) -> Database {
+    /// The database for a server that starts, and the last txns.
+    pub(super) fn finish(self, auth: Arc<AuthRules>) -> (Database, Vec<Logged>) {
+        let Restored { load, history } = self.into_restored();
+        (load.finish(auth), history)
+    }
+
+    /// What takes the place of another database.
+    pub(super) fn into_restored(self) -> Restored {
         if self.mismatches > 0 || self.suspicion {
             tracing::error!(
                 txns = self.mismatches,
@@ -36,7 +63,7 @@ impl Loading {
                 "the tree's digest differs from what the files say"
             );
         }
-        self.database.finish(auth)
+        Restored { load: self.database, history: self.history.into() }
     }
 
     /// A snapshot's digest at `zxid`.
@@ -65,11 +92,11 @@ impl SnapshotSink for Loading {
     }
 
     fn acl(&mut self, key: i64, acl: AclBytes<'_>) {
-        self.database.loader().acl(key, acl);
+        self.database.acl(key, acl);
     }
 
     fn node(&mut self, path: &str, data: Option<&[u8]>, acl_key: i64, stat: &StoredStat) -> Result<(), String> {
-        self.database.loader().node(path, data, acl_key, stat).map_err(|error| error.to_string())
+        self.database.node(path, data, acl_key, stat)
     }
 }
 
@@ -77,6 +104,7 @@ impl Restore for Loading {
     fn reset(&mut self) {
         self.database.reset();
         (self.promised, self.exact, self.suspicion, self.mismatches) = (None, true, false, 0);
+        self.history.clear();
     }
 
     fn snapshot_loaded(&mut self, zxid: Zxid, trailer: &Trailer) {
@@ -90,9 +118,15 @@ impl Restore for Loading {
         }
     }
 
-    fn apply(&mut self, entry: &Entry<'_>, _body: &[u8]) -> Result<(), String> {
+    fn apply(&mut self, entry: &Entry<'_>, body: &[u8]) -> Result<(), String> {
         self.database.apply(entry);
         let zxid = entry.header.zxid;
+        if self.history_txns > 0 {
+            if self.history.len() == self.history_txns {
+                self.history.pop_front();
+            }
+            self.history.push_back((zxid, Bytes::copy_from_slice(body)));
+        }
         if let Some((at, tree)) = self.promised
             && zxid >= at
         {

@@ -1,36 +1,41 @@
 //! Starting and stopping a server.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
 use super::clock::{SystemClock, millis};
-use super::owner::{OwnerHandle, OwnerInbox, OwnerLoop};
+use super::owner::{OwnerHandle, OwnerLoop};
 use super::restore::Loading;
-use super::settings::Settings;
+use super::rim::{LogFiles, Others, Rim, report};
+use super::settings::{EnsembleSettings, Settings};
 use super::snapshots::{Snapshots, purge_old};
-use crate::admin::{Facts, View, Words};
-use crate::disk::{Directories, LogReport, LogWriter, OpenError, RealDisk, Rejected};
-use crate::ids::{Sid, Zxid};
-use crate::metrics::{Basic, Counter, Metrics};
-use crate::net::{ClientContext, ClientPort, Clock, Connections, ListenError, listen};
-use crate::peer::{Input, Output, Peer, PeerRules};
+use crate::admin::{Facts, SharedStanding, View, Words};
+use crate::disk::{Directories, OpenError, RealDisk};
+use crate::ids::{SessionId, Sid, Zxid};
+use crate::metrics::{Basic, Metrics};
+use crate::net::{
+    Addresses, ClientContext, ClientPort, Clock, Connections, ElectionPort, Inbox, ListenError, QuorumNet, QuorumPort,
+    listen,
+};
+use crate::peer::{Beginning, Peer, PeerRules};
 use crate::pipeline::{PrepareRules, ServerStatistics, SharedDatabase};
+use crate::session::Sessions;
+use crate::storage::epochs::{EpochError, Epochs, open_epochs};
 use crate::storage::recovery::{Origin, Recovered, RecoveryError, consume_marker, recover};
 use crate::tree::TreeOptions;
+use crate::zab::Logged;
 
 /// A standalone server issues session ids as server 1 (CL-08).
 const STANDALONE_SID: Sid = Sid(1);
 /// How long connections may take to send what they have when the server stops.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// How long the owner waits when thousands of batches wait for the log already.
-const LOG_BUSY_WAIT: Duration = Duration::from_millis(1);
 /// Where a data directory keeps its files.
 const VERSION_DIR: &str = "version-2";
 
@@ -53,9 +58,15 @@ pub enum ServerError {
         #[from]
         error: ListenError,
     },
-    /// The log cannot be written any more.
-    #[error("the transaction log failed: {0}; the server stops, since nothing can be made durable")]
-    Log(String),
+    /// The epochs do not fit the database.
+    #[error(transparent)]
+    Epochs(#[from] EpochError),
+    /// The election port cannot be had.
+    #[error("cannot listen for elections: {0}")]
+    Election(#[source] io::Error),
+    /// The server cannot go on: the log cannot be written any more, or the machine says why.
+    #[error("{0}; the server stops, since nothing can be made durable")]
+    Failed(String),
     /// The system refuses a thread or a signal handler.
     #[error("the system refuses what a server needs: {0}")]
     System(#[from] io::Error),
@@ -68,7 +79,8 @@ impl ServerError {
         match self {
             Self::Directories(_) => 3,
             Self::Snapshot(_) => 10,
-            Self::Recovery(_) | Self::Listen { .. } | Self::Log(_) | Self::System(_) => 1,
+            Self::Election(_) => 14,
+            Self::Recovery(_) | Self::Epochs(_) | Self::Listen { .. } | Self::Failed(_) | Self::System(_) => 1,
         }
     }
 }
@@ -83,7 +95,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Recovers the database, starts the owner and the log, and opens the client port.
+    /// Recovers the database, starts the owner and the log, and opens the ports.
     ///
     /// # Errors
     /// See [`ServerError`].
@@ -98,7 +110,8 @@ impl Server {
             autocreate: settings.autocreate,
         })?);
         let seed = seed(&clock);
-        let (database, recovered) = load(settings, &disk, seed, &metrics)?;
+        let tree = TreeOptions { hash_seed: seed, extended_types: settings.extended_types, digest: settings.digest };
+        let (database, history, recovered) = load(settings, &disk, tree, &metrics)?;
         let snapshots = Snapshots {
             disk: Arc::clone(&disk),
             database: Arc::clone(&database),
@@ -110,54 +123,83 @@ impl Server {
             snapshots.write_now(Zxid::ZERO).map_err(ServerError::Snapshot)?;
             consume_marker(&*disk)?;
         }
-        let peer = Peer::new(rules(settings, &database, recovered.replayed, seed), Arc::clone(&database), clock.now());
+        let epochs = match &settings.ensemble {
+            Some(_) => open_epochs(&*disk, recovered.last_zxid)?,
+            None => Epochs::default(),
+        };
+        let beginning = Beginning {
+            database: Arc::clone(&database),
+            history,
+            last_zxid: recovered.last_zxid,
+            replayed_txns: recovered.replayed,
+            epochs,
+        };
+        let peer = Peer::new(rules(settings, &database, seed), beginning, clock.now());
         let (owner, inbox) = OwnerHandle::new();
         let (fail, failures) = mpsc::channel(1);
-        let report = report(owner.clone(), fail, Arc::clone(&metrics));
-        let log = LogWriter::start(disk.log_dir().to_owned(), settings.log, report)?;
-        let owner_thread = spawn_owner(peer, &clock, inbox, log, snapshots, owner.clone())?;
-        start_purging(settings, &disk)?;
+        let others = match &settings.ensemble {
+            Some(ensemble) => Some(reach(ensemble, tree, &database, &owner)?),
+            None => None,
+        };
+        let standing = SharedStanding::default();
         let statistics = Arc::new(ServerStatistics::default());
         let connections = Arc::new(Connections::default());
         let view = View {
             facts: facts(settings, started_ms),
+            standing: Arc::clone(&standing),
             database: Arc::clone(&database),
             connections: Arc::clone(&connections),
             statistics: Arc::clone(&statistics),
-            metrics,
+            metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
             expiry_sets: {
                 let owner = owner.clone();
-                Arc::new(move || owner.inspect(|peer| peer.sessions().expiry_sets()).unwrap_or_default())
+                Arc::new(move || owner.inspect(expiry_sets).unwrap_or_default())
             },
         };
-        let context = Arc::new(ClientContext {
+        let clients = Arc::new(ClientContext {
             database,
             owner: Arc::new(owner.clone()),
             words: Arc::new(Words::new(view)),
-            clock,
+            clock: Arc::clone(&clock),
             connections: Arc::clone(&connections),
             statistics,
             limits: settings.limits,
-            serving: AtomicBool::new(true),
+            serving: AtomicBool::new(false),
         });
+        let mut log = LogFiles {
+            disk: Arc::clone(&disk),
+            options: settings.log,
+            recovery: settings.recovery,
+            tree,
+            history_txns: history_txns(settings),
+            sync_factor: settings.ensemble.as_ref().map_or(0.0, |ensemble| ensemble.log_sync_factor),
+            report: report(owner.clone(), fail.clone(), metrics),
+            writer: None,
+        };
+        log.open()?;
+        let (rim_clients, rim_owner) = (Arc::clone(&clients), owner.clone());
+        let rim = Rim { log, snapshots, owner: rim_owner, failures: fail, standing, clients: rim_clients, others };
+        let owner_loop = OwnerLoop { peer, clock, rim };
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        let port = listen(&context, settings.client_address, settings.backlog, threads)?;
-        tracing::info!(address = %port.address, ms = started.elapsed().as_millis(), "serving clients");
+        let port = listen(&clients, settings.client_address, settings.backlog, threads)?;
+        let owner_thread = thread::Builder::new().name("owner".to_owned()).spawn(move || owner_loop.run(&inbox))?;
+        start_purging(settings, &disk)?;
+        tracing::info!(address = %port.address, ms = started.elapsed().as_millis(), "listening for clients");
         Ok(Self { connections, owner, port, owner_thread, failures })
     }
 
     /// Waits until the log fails, or a signal asks the server to stop; then finishes what is in flight.
     ///
     /// # Errors
-    /// [`ServerError::Log`].
+    /// [`ServerError::Failed`].
     pub async fn run(mut self) -> Result<(), ServerError> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
             failure = self.failures.recv() => {
-                return Err(ServerError::Log(failure.unwrap_or_else(|| "its thread is gone".to_owned())));
+                return Err(ServerError::Failed(failure.unwrap_or_else(|| "its thread is gone".to_owned())));
             }
             _ = terminate.recv() => tracing::info!("asked to stop"),
             _ = interrupt.recv() => tracing::info!("interrupted"),
@@ -181,15 +223,19 @@ impl Server {
     }
 }
 
+/// Whatever becomes of each: the sessions that this server tracks, by when they are due.
+fn expiry_sets(peer: &Peer) -> BTreeMap<u64, Vec<SessionId>> {
+    peer.sessions().map(Sessions::expiry_sets).unwrap_or_default()
+}
+
 fn load(
     settings: &Settings,
     disk: &RealDisk,
-    hash_seed: u64,
+    options: TreeOptions,
     metrics: &Metrics,
-) -> Result<(SharedDatabase, Recovered), ServerError> {
+) -> Result<(SharedDatabase, Vec<Logged>, Recovered), ServerError> {
     let began = Instant::now();
-    let options = TreeOptions { hash_seed, extended_types: settings.extended_types, digest: settings.digest };
-    let mut loading = Loading::new(options);
+    let mut loading = Loading::new(options, history_txns(settings));
     let recovered = recover(disk, &settings.recovery, &mut loading)?;
     for note in &recovered.notes {
         if note.is_warning() { tracing::warn!("{note}") } else { tracing::info!("{note}") }
@@ -198,7 +244,7 @@ fn load(
     metrics.sample(Basic::dbinittime, took_ms);
     metrics.sample(Basic::startup_txns_loaded, recovered.replayed);
     metrics.sample(Basic::startup_txns_load_time, took_ms);
-    let database = loading.finish(Arc::new(settings.auth.clone()));
+    let (database, history) = loading.finish(Arc::new(settings.auth.clone()));
     tracing::info!(
         zxid = %recovered.last_zxid,
         znodes = database.tree().len(),
@@ -207,12 +253,37 @@ fn load(
         ms = took_ms,
         "database loaded"
     );
-    Ok((Arc::new(RwLock::new(database)), recovered))
+    Ok((Arc::new(RwLock::new(database)), history, recovered))
 }
 
-fn rules(settings: &Settings, database: &SharedDatabase, replayed_txns: u64, seed: u64) -> PeerRules {
+/// How many txns are kept in memory for learners.
+fn history_txns(settings: &Settings) -> usize {
+    settings.ensemble.as_ref().map_or(0, |ensemble| ensemble.rules.history_txns)
+}
+
+/// Opens the election port, and gets ready to follow or lead.
+fn reach(
+    ensemble: &EnsembleSettings,
+    tree: TreeOptions,
+    database: &SharedDatabase,
+    owner: &OwnerHandle,
+) -> Result<Others, ServerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new().name("servers".to_owned()).spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    let addresses = Arc::new(Addresses::new(ensemble.rules.ensemble.clone()));
+    let inbox: Arc<dyn Inbox> = Arc::new(owner.clone());
+    let (listen, known, heard) = (ensemble.listen_elections.clone(), Arc::clone(&addresses), Arc::clone(&inbox));
+    let election = handle.block_on(ElectionPort::open(ensemble.me, ensemble.election, listen, known, heard));
+    let election = election.map_err(ServerError::Election)?;
+    let net = QuorumNet { tree, ..ensemble.quorum.clone() };
+    let quorum = QuorumPort::new(net, addresses, Arc::clone(database), inbox, handle);
+    Ok(Others { election, quorum })
+}
+
+fn rules(settings: &Settings, database: &SharedDatabase, seed: u64) -> PeerRules {
     PeerRules {
-        sid: STANDALONE_SID,
+        sid: settings.ensemble.as_ref().map_or(STANDALONE_SID, |ensemble| ensemble.me),
         tick_ms: settings.tick_ms,
         negotiation: settings.negotiation,
         prepare: PrepareRules {
@@ -221,12 +292,12 @@ fn rules(settings: &Settings, database: &SharedDatabase, replayed_txns: u64, see
             enforce_quota: settings.enforce_quota,
             reconfig_enabled: settings.reconfig_enabled,
             digest: settings.digest,
-            epoch_rolls_over: true,
+            epoch_rolls_over: settings.ensemble.is_none(),
         },
         snapshots: settings.snapshots,
-        replayed_txns,
         reaper: settings.reaper,
         seed,
+        ensemble: settings.ensemble.as_ref().map(|ensemble| ensemble.rules.clone()),
     }
 }
 
@@ -247,63 +318,6 @@ fn facts(settings: &Settings, started_ms: u64) -> Facts {
         session_timeouts_ms: (settings.negotiation.min_ms, settings.negotiation.max_ms),
         started_ms,
         words: settings.words.clone(),
-    }
-}
-
-fn report(owner: OwnerHandle, fail: mpsc::Sender<String>, metrics: Arc<Metrics>) -> Box<dyn Fn(LogReport) + Send> {
-    Box::new(move |report| match report {
-        LogReport::Durable { durable, txns, took, .. } => {
-            metrics.sample(Basic::fsynctime, millis(took));
-            metrics.sample(Basic::sync_processor_batch_size, txns as u64);
-            owner.send(Input::Durable(durable));
-        }
-        LogReport::SizeLimit(_) => owner.send(Input::RollWanted),
-        LogReport::Full(reason) => {
-            tracing::error!(reason, "the disk is full: writes are refused until there is space again");
-            owner.send(Input::DiskFull(true));
-        }
-        LogReport::SpaceAgain => {
-            tracing::warn!("there is space on the disk again: writes go on");
-            owner.send(Input::DiskFull(false));
-        }
-        LogReport::Failed(reason) => {
-            let _said_before = fail.try_send(reason);
-        }
-    })
-}
-
-fn spawn_owner(
-    peer: Peer,
-    clock: &Arc<dyn Clock>,
-    inbox: OwnerInbox,
-    log: LogWriter,
-    snapshots: Snapshots,
-    owner: OwnerHandle,
-) -> io::Result<JoinHandle<()>> {
-    let clock = Arc::clone(clock);
-    thread::Builder::new().name("owner".to_owned()).spawn(move || {
-        let carry_out = |output| match output {
-            Output::Append(txns) => append(&log, txns),
-            Output::RollLog => roll(&log),
-            Output::Snapshot(start) => snapshots.write_beside(start, &owner),
-            Output::SessionExpired(_) => snapshots.metrics.count(Counter::stale_sessions_expired, 1),
-        };
-        OwnerLoop { peer, clock, carry_out }.run(&inbox);
-        log.stop();
-    })
-}
-
-/// Gives the log txns, waiting while its queue is full. A log that has stopped has said why to somebody else.
-fn append(log: &LogWriter, mut txns: Vec<(Zxid, Bytes)>) {
-    while let Err((Rejected::Busy, again)) = log.append(txns) {
-        txns = again;
-        thread::sleep(LOG_BUSY_WAIT);
-    }
-}
-
-fn roll(log: &LogWriter) {
-    while let Err(Rejected::Busy) = log.roll() {
-        thread::sleep(LOG_BUSY_WAIT);
     }
 }
 

@@ -5,14 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::auth::{AuthRules, DigestAlgorithm};
-use crate::config::{Config, SnapshotCompression};
+use crate::config::{Config, ServerAddress, SnapshotCompression};
 use crate::disk::LogOptions;
-use crate::net::ConnectionLimits;
-use crate::peer::{ReaperRules, SnapshotRules};
-use crate::pipeline::LargeRequestRules;
+use crate::ids::Sid;
+use crate::net::{ConnectionLimits, ElectionNet, QuorumNet};
+use crate::peer::{EnsembleRules, ReaperRules, SnapshotRules};
+use crate::pipeline::{LargeRequestRules, ReceiveRules};
 use crate::session::Negotiation;
 use crate::storage::compression::Compression;
 use crate::storage::recovery::RecoveryOptions;
+use crate::tree::TreeOptions;
+use crate::zab::{ElectionRules, Ensemble, EnsembleError};
 
 /// Everything a server is started with.
 #[derive(Clone, Debug)]
@@ -61,14 +64,39 @@ pub struct Settings {
     pub purge_keep: usize,
     /// `4lw.commands.whitelist`.
     pub words: Vec<String>,
+    /// The ensemble that this server belongs to; `None` for a server alone.
+    pub ensemble: Option<EnsembleSettings>,
+}
+
+/// What a member of an ensemble is started with.
+#[derive(Clone, Debug)]
+pub struct EnsembleSettings {
+    /// `myid`.
+    pub me: Sid,
+    /// What its machine must know.
+    pub rules: EnsembleRules,
+    /// `snapshotSizeFactor`; nothing when learners get nothing from the log.
+    pub log_sync_factor: f64,
+    /// Where it listens for elections, `host:port`.
+    pub listen_elections: Vec<String>,
+    /// How it connects for elections.
+    pub election: ElectionNet,
+    /// How it connects as leader and learner.
+    pub quorum: QuorumNet,
 }
 
 /// Settings that this server cannot be run with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// More than one server, which needs an election.
-    #[error("the configuration names an ensemble of {0} servers, and zkd runs standalone only so far")]
-    Ensemble(usize),
+    /// A member of an ensemble that the ensemble does not know.
+    #[error("no server line names this server, whose myid is {0}")]
+    NotAMember(u8),
+    /// A member of an ensemble that does not know itself.
+    #[error("an ensemble needs a myid file")]
+    NoMyId,
+    /// Servers, groups and weights that make no ensemble.
+    #[error(transparent)]
+    Members(#[from] EnsembleError),
     /// No port.
     #[error("clientPort is not set")]
     NoClientPort,
@@ -83,9 +111,6 @@ impl Settings {
     /// # Errors
     /// See [`SettingsError`].
     pub fn from_config(config: &Config) -> Result<Self, SettingsError> {
-        if config.is_distributed() {
-            return Err(SettingsError::Ensemble(config.members.servers.len()));
-        }
         let port = config.client_port.ok_or(SettingsError::NoClientPort)?;
         let address = config.client_address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         let (min_ms, max_ms) = config.session_timeouts_ms();
@@ -119,9 +144,7 @@ impl Settings {
             recovery: RecoveryOptions {
                 autocreate: config.database_autocreate,
                 trust_empty_snapshot: config.trust_empty_snapshot,
-                body_bytes_max: config
-                    .frame_bytes_max
-                    .saturating_add(config.frame_extra_bytes.unwrap_or(config.frame_bytes_max).max(1024)),
+                body_bytes_max: body_bytes_max(config),
             },
             reaper: ReaperRules {
                 interval_ms: config.container_check_ms,
@@ -131,8 +154,59 @@ impl Settings {
             purge_interval: (config.purge_hours > 0).then(|| Duration::from_secs(config.purge_hours * 3600)),
             purge_keep: config.purge_keep,
             words: config.words.clone(),
+            ensemble: config.is_distributed().then(|| ensemble(config)).transpose()?,
         })
     }
+}
+
+fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
+    let (quorum, ticks_ms) = (&config.quorum, |ticks: u32| config.tick_ms.saturating_mul(ticks.into()));
+    let me = config.my_id.ok_or(SettingsError::NoMyId)?;
+    let ensemble = Ensemble::from_config(config)?;
+    let own = ensemble.server(me).ok_or(SettingsError::NotAMember(me.0))?;
+    let listen = |port: fn(&ServerAddress) -> u16| own.listen(quorum.listen_on_all, port);
+    let (listen_elections, listen_learners) = (listen(|own| own.election_port), listen(|own| own.quorum_port));
+    let (init_limit, sync_limit) = (quorum.init_limit.unwrap_or(10), quorum.sync_limit.unwrap_or(5));
+    let connect_limit = quorum.connect_limit.unwrap_or(0);
+    Ok(EnsembleSettings {
+        me,
+        log_sync_factor: quorum.log_sync_factor.unwrap_or(0.0),
+        listen_elections,
+        election: ElectionNet {
+            connect: Duration::from_millis(quorum.election_connect_ms),
+            hello: Duration::from_millis(quorum.election_greeting_ms.unwrap_or_else(|| ticks_ms(sync_limit))),
+            bind_tries: quorum.election_bind_tries,
+            keep_alive: quorum.keep_alive,
+        },
+        quorum: QuorumNet {
+            listen: listen_learners,
+            connect: Duration::from_millis(ticks_ms(if connect_limit > 0 { connect_limit } else { init_limit })),
+            field_bytes_max: body_bytes_max(config),
+            tree: TreeOptions::default(),
+            keep_alive: quorum.keep_alive,
+        },
+        rules: EnsembleRules {
+            ensemble,
+            init_limit,
+            sync_limit,
+            connect_limit,
+            election: ElectionRules {
+                resend_min_ms: quorum.notification_min_ms,
+                resend_max_ms: quorum.notification_max_ms,
+                ..ElectionRules::default()
+            },
+            leader_serves: quorum.leader_serves,
+            history_txns: quorum.committed_log_max,
+            force_snapshot: quorum.force_snapshot_sync,
+            sync_from_log: quorum.log_sync_factor.is_some(),
+            observer_delay_ms: quorum.observer_election_ms,
+        },
+    })
+}
+
+/// The longest field of a record between servers, and in the log, bytes.
+fn body_bytes_max(config: &Config) -> usize {
+    config.frame_bytes_max.saturating_add(config.frame_extra_bytes.unwrap_or(config.frame_bytes_max).max(1024))
 }
 
 fn limits(config: &Config) -> ConnectionLimits {
@@ -141,9 +215,12 @@ fn limits(config: &Config) -> ConnectionLimits {
         per_address_max: config.connections_per_address_max,
         total_max: config.connections_max,
         outstanding_max: config.outstanding_max,
-        large_requests: LargeRequestRules {
-            threshold: config.large_request_threshold,
-            bytes_max: config.large_request_bytes_max,
+        receive: ReceiveRules {
+            large: LargeRequestRules {
+                threshold: config.large_request_threshold,
+                bytes_max: config.large_request_bytes_max,
+            },
+            sync_asks_leader: config.is_distributed(),
         },
         sessionless_ms: config.sessionless_ms,
         keep_alive: config.client_keep_alive,

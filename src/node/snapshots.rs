@@ -16,6 +16,7 @@ use crate::storage::retention::purge;
 use crate::storage::snapshot::{SnapshotDigest, Trailer};
 use crate::storage::snapshot_files::{SnapshotFile, list_snapshots, looks_whole, write_snapshot};
 use crate::storage::{Dir, Disk};
+use crate::tree::Walked;
 use crate::txn::TxnDigest;
 
 use super::clock::millis;
@@ -38,14 +39,14 @@ pub(super) struct Snapshots {
 impl Snapshots {
     /// Writes the snapshot that the machine has begun, on a thread of its own, and tells the machine when it is done.
     pub(super) fn write_beside(&self, start: SnapshotStart, owner: &OwnerHandle) {
-        let (this, owner_then) = (self.clone(), owner.clone());
+        let (this, owner_then, walk) = (self.clone(), owner.clone(), start.walk);
         let work = move || {
-            this.write_and_log(&start);
-            owner_then.send(Input::SnapshotEnded);
+            let whole = this.write_and_log(&start);
+            owner_then.send(Input::WalkEnded(walk, whole));
         };
         if let Err(error) = thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
             tracing::error!(%error, "no thread for a snapshot");
-            owner.send(Input::SnapshotEnded);
+            owner.send(Input::WalkEnded(walk, false));
         }
     }
 
@@ -55,28 +56,32 @@ impl Snapshots {
     /// Those of the disk.
     pub(super) fn write_now(&self, zxid: Zxid) -> io::Result<()> {
         let mut head = Vec::new();
-        let digest = {
+        let (walk, digest) = {
             let mut database = self.database.write();
-            database.begin_snapshot(&mut head);
-            database.tree().options().digest.then(|| database.tree().digest())
+            let walk = database.begin_snapshot(&mut head);
+            (walk, database.tree().options().digest.then(|| database.tree().digest()))
         };
-        let written = self.write(&SnapshotStart { zxid, digest, head });
-        self.database.write().end_snapshot();
+        let Some(walk) = walk else { return Err(io::Error::other("another snapshot is being written")) };
+        let written = self.write(&SnapshotStart { walk, zxid, digest, head });
+        self.database.write().end_snapshot(walk);
         written.map(drop)
     }
 
-    fn write_and_log(&self, start: &SnapshotStart) {
+    /// Whether the file is there, whole and durable.
+    fn write_and_log(&self, start: &SnapshotStart) -> bool {
         let began = Instant::now();
         match self.write(start) {
             Ok(bytes) => {
                 let ms = millis(began.elapsed());
                 self.metrics.sample(Basic::snapshottime, ms);
                 tracing::info!(zxid = %start.zxid, bytes, ms, "snapshot written");
+                true
             }
             // The log still has everything; the next snapshot is tried after as many txns again.
             Err(error) => {
                 self.metrics.count(Counter::snapshot_error_count, 1);
                 tracing::error!(zxid = %start.zxid, %error, "snapshot not written");
+                false
             }
         }
     }
@@ -90,10 +95,12 @@ impl Snapshots {
             let mut step = Vec::with_capacity(STEP_BYTES * 2);
             loop {
                 step.clear();
-                let more = self.database.read().continue_snapshot(STEP_BYTES, &mut step);
+                let walked = self.database.read().continue_snapshot(start.walk, STEP_BYTES, &mut step);
                 out.write_body(&step)?;
-                if !more {
-                    return Ok(trailer);
+                match walked {
+                    Walked::More => {}
+                    Walked::Done => return Ok(trailer),
+                    Walked::Lost => return Err(io::Error::other("another database took the place of this one")),
                 }
             }
         })

@@ -18,10 +18,10 @@ pub(super) fn put_path_or_null(path: Option<&str>, out: &mut Vec<u8>) {
     out.ustring_or_null(path);
 }
 
-/// The record behind a write's reply header. `op` is what was asked, `layouts` a multi's results.
+/// The record behind a write's reply header. `op` is what was asked, `layouts` the results of a multi that succeeds.
 pub(super) fn put_result(op: OpCode, txn: &Txn<'_>, stats: &[Option<Stat>], layouts: &[OpCode], out: &mut Vec<u8>) {
     match txn {
-        Txn::Multi(parts) if layouts.is_empty() && !parts.is_empty() => put_failed(parts, out),
+        Txn::Multi(parts) if parts.iter().any(|(_, part)| matches!(part, Txn::Error(_))) => put_failed(parts, out),
         Txn::Multi(parts) => put_results(parts, stats, layouts, out),
         txn => put_one(op, txn, stats.first().copied().flatten(), out),
     }

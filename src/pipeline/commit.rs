@@ -7,13 +7,13 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-use super::answer::put_result;
+use super::answer::{put_path_or_null, put_result};
 use super::database::Database;
 use super::lane::{Lane, answer_waiting};
-use crate::ids::{Now, SessionId, Zxid};
+use crate::ids::{LinkId, Now, SessionId, Zxid};
 use crate::proto::{ErrorCode, OpCode, ReplyHeader};
 use crate::session::Heartbeat;
-use crate::txn::{Entry, Txn};
+use crate::txn::{Entry, Txn, TxnHeader};
 
 /// Who waits for a txn.
 #[derive(Debug)]
@@ -49,6 +49,13 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// It will not be answered: it is not outstanding any more.
+    pub fn abandon(self) {
+        if let Self::Request { lane, .. } = self {
+            lane.statistics().outstanding.fetch_sub(1, Relaxed);
+        }
+    }
+
     /// The connection that waits.
     fn lane(&self) -> Option<&Arc<Lane>> {
         match self {
@@ -77,14 +84,88 @@ pub enum Work {
         /// Who waits.
         origin: Origin,
     },
+    /// A sync: answered once everything before it is applied.
+    Sync(SyncRequest),
+    /// The sync of a learner's client.
+    LearnerSync(LinkId),
+}
+
+/// A client's sync.
+#[derive(Debug)]
+pub struct SyncRequest {
+    /// Who waits.
+    pub origin: Origin,
+    /// What the client named; it is given back.
+    pub path: Option<String>,
+}
+
+impl SyncRequest {
+    /// Tells the client that this server has come as far as the leader was when it asked.
+    pub fn answer(&self, database: &Database, now: Now, wake: &mut Vec<Waker>) {
+        let path = self.path.as_deref();
+        answer(&self.origin, database, now, wake, database.last_zxid(), ErrorCode::OK, |out| {
+            put_path_or_null(path, out)
+        });
+    }
 }
 
 impl Work {
-    const fn origin(&self) -> &Origin {
+    const fn origin(&self) -> Option<&Origin> {
         match self {
-            Self::Txn { origin, .. } | Self::Refused { origin, .. } => origin,
+            Self::Txn { origin, .. } | Self::Refused { origin, .. } | Self::Sync(SyncRequest { origin, .. }) => {
+                Some(origin)
+            }
+            Self::LearnerSync(_) => None,
         }
     }
+}
+
+/// The writes that were sent to the leader and have not come back as txns, oldest first.
+///
+/// A txn that comes back belongs to the oldest one if session and number agree (zab.md 7): the leader makes exactly one
+/// txn of each, in the order in which they were sent.
+#[derive(Debug, Default)]
+pub struct Forwarded {
+    queue: VecDeque<(SessionId, i32, Origin)>,
+}
+
+impl Forwarded {
+    /// Notes a write that was sent.
+    pub fn push(&mut self, session: SessionId, cxid: i32, origin: Origin) {
+        self.queue.push_back((session, cxid, origin));
+    }
+
+    /// How many have not come back.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Nobody waits any more.
+    pub fn abandon(&mut self) {
+        self.queue.drain(..).for_each(|(_, _, origin)| origin.abandon());
+    }
+
+    /// Whether all have come back.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    fn take(&mut self, header: &TxnHeader) -> Option<Origin> {
+        let (_, _, origin) =
+            self.queue.pop_front_if(|(session, cxid, _)| (*session, *cxid) == (header.session, header.cxid))?;
+        Some(origin)
+    }
+}
+
+/// What applying has brought about, beside answers.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Sessions that ended.
+    pub ended: Vec<SessionId>,
+    /// Learners whose oldest sync is to be answered.
+    pub synced: Vec<LinkId>,
 }
 
 /// All that is prepared and not yet applied, in order.
@@ -102,7 +183,7 @@ impl InFlight {
     /// Answers a request that becomes no txn: at once, or behind what the same client has in flight.
     pub fn refuse(&mut self, error: ErrorCode, origin: Origin, database: &Database, now: Now, wake: &mut Vec<Waker>) {
         let lane = origin.lane().map(|lane| lane.id);
-        if self.queue.iter().any(|work| work.origin().lane().map(|lane| lane.id) == lane) {
+        if self.queue.iter().any(|work| work.origin().and_then(Origin::lane).map(|lane| lane.id) == lane) {
             self.queue.push_back(Work::Refused { error, origin });
         } else {
             answer(&origin, database, now, wake, database.last_zxid(), error, |_| ());
@@ -127,39 +208,69 @@ impl InFlight {
         self.queue.front().is_some_and(|work| ready(work, committed))
     }
 
-    /// Applies everything up to `committed` and answers. Sessions that ended are appended to `ended`, connections to
-    /// wake to `wake`.
+    /// Nobody waits any more: what is no txn is dropped.
+    pub fn abandon(&mut self) {
+        for work in &mut self.queue {
+            if let Work::Txn { origin, .. } | Work::Refused { origin, .. } | Work::Sync(SyncRequest { origin, .. }) =
+                work
+            {
+                std::mem::replace(origin, Origin::Nobody).abandon();
+            }
+        }
+        self.queue.retain(|work| matches!(work, Work::Txn { .. }));
+    }
+
+    /// The txns, oldest first.
+    pub fn txns(&self) -> impl Iterator<Item = (Zxid, &Bytes)> {
+        self.queue.iter().filter_map(|work| match work {
+            Work::Txn { zxid, body, .. } => Some((*zxid, body)),
+            Work::Refused { .. } | Work::Sync(_) | Work::LearnerSync(_) => None,
+        })
+    }
+
+    /// Applies everything up to `committed` and answers, also those of this server's clients whose writes were
+    /// forwarded. Each txn is given to `keep`; connections to wake are appended to `wake`.
     pub fn apply(
         &mut self,
         committed: Zxid,
         database: &mut Database,
+        forwarded: &mut Forwarded,
         now: Now,
-        ended: &mut Vec<SessionId>,
+        mut keep: impl FnMut(Zxid, Bytes),
         wake: &mut Vec<Waker>,
-    ) {
+    ) -> Applied {
+        let mut applied = Applied::default();
         while let Some(work) = self.queue.pop_front_if(|work| ready(work, committed)) {
             match work {
-                Work::Txn { zxid, body, origin } => apply_txn(zxid, &body, &origin, database, now, ended, wake),
+                Work::Txn { zxid, body, origin } => {
+                    apply_txn(zxid, &body, origin, forwarded, database, now, &mut applied.ended, wake);
+                    keep(zxid, body);
+                }
+                Work::Sync(request) => request.answer(database, now, wake),
+                Work::LearnerSync(link) => applied.synced.push(link),
                 Work::Refused { error, origin } => {
                     let zxid = database.last_zxid();
                     answer(&origin, database, now, wake, zxid, error, |_| ());
                 }
             }
         }
+        applied
     }
 }
 
 fn ready(work: &Work, committed: Zxid) -> bool {
     match work {
         Work::Txn { zxid, .. } => *zxid <= committed,
-        Work::Refused { .. } => true,
+        Work::Refused { .. } | Work::Sync(_) | Work::LearnerSync(_) => true,
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "the innermost step of applying touches all of it")]
 fn apply_txn(
     zxid: Zxid,
     body: &Bytes,
-    origin: &Origin,
+    origin: Origin,
+    forwarded: &mut Forwarded,
     database: &mut Database,
     now: Now,
     ended: &mut Vec<SessionId>,
@@ -171,13 +282,17 @@ fn apply_txn(
         Err(error) => panic!("txn {zxid} does not decode: {error}"),
     };
     assert_eq!(entry.header.zxid, zxid, "the record says another zxid");
+    let origin = match origin {
+        Origin::Nobody => forwarded.take(&entry.header).unwrap_or(Origin::Nobody),
+        origin => origin,
+    };
     let stats = database.apply(&entry, wake).to_vec();
     if let Txn::CloseSession(_) = entry.txn {
         ended.push(entry.header.session);
     }
     let error = if let Txn::Error(code) = entry.txn { code } else { ErrorCode::OK };
-    answer(origin, database, now, wake, zxid, error, |out| {
-        if let Origin::Request { op, layouts, .. } = origin {
+    answer(&origin, database, now, wake, zxid, error, |out| {
+        if let Origin::Request { op, layouts, .. } = &origin {
             put_result(*op, &entry.txn, &stats, layouts, out);
         }
     });
@@ -201,6 +316,11 @@ fn answer(
             lane.statistics().outstanding.fetch_sub(1, Relaxed);
             let mut state = lane.lock();
             if !state.pop_write() {
+                return;
+            }
+            if error == ErrorCode::SESSION_MOVED {
+                // The session lives elsewhere: the client must not hear anything more from here.
+                wake.extend(state.cut());
                 return;
             }
             let header = ReplyHeader { xid: *xid, zxid, error };

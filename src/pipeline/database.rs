@@ -1,6 +1,6 @@
 //! The database of one server: the tree, who watches it, the sessions it knows, and how far it has come.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -10,7 +10,8 @@ use super::lane::{Lane, LaneState};
 use crate::auth::AuthRules;
 use crate::ids::{SessionId, Zxid};
 use crate::proto::{AclBytes, EventType, Perms, Stat, put_event};
-use crate::tree::{Change, Tree, TreeLoader, TreeOptions, Witness, world_perms};
+use crate::storage::snapshot_body::SnapshotSink;
+use crate::tree::{Change, StoredStat, Tree, TreeLoader, TreeOptions, Walked, Witness, world_perms};
 use crate::txn::{Entry, Txn, TxnDigest};
 use crate::watch::{WatchKind, WatcherId, Watches};
 
@@ -26,10 +27,14 @@ pub struct Database {
     tree: Tree,
     last_zxid: Zxid,
     /// Sessions and their timeouts, ms: what the log and snapshots say.
-    sessions: HashMap<SessionId, i32>,
+    sessions: BTreeMap<SessionId, i32>,
     watching: Mutex<Watching>,
     auth: Arc<AuthRules>,
     digests: DigestLog,
+    /// The tree came from a leader that went on changing it: digests are compared from the first one that fits.
+    is_fuzzy: bool,
+    /// The number of the last walk.
+    walk: u64,
     /// Reused from txn to txn.
     stats: Vec<Option<Stat>>,
 }
@@ -82,11 +87,30 @@ pub(super) struct Watching {
 impl Database {
     /// A database around a tree that has applied everything up to `last_zxid`.
     #[must_use]
-    pub fn new(tree: Tree, sessions: HashMap<SessionId, i32>, last_zxid: Zxid, auth: Arc<AuthRules>) -> Self {
+    pub fn new(tree: Tree, sessions: BTreeMap<SessionId, i32>, last_zxid: Zxid, auth: Arc<AuthRules>) -> Self {
         let table = Watches::new(tree.options().hash_seed);
         let watching = Mutex::new(Watching { table, lanes: Vec::new(), free: Vec::new() });
         let digests = DigestLog::default();
-        Self { tree, last_zxid, sessions, watching, auth, digests, stats: Vec::new() }
+        Self { tree, last_zxid, sessions, watching, auth, digests, is_fuzzy: false, walk: 0, stats: Vec::new() }
+    }
+
+    /// Takes over another tree and its sessions: the ones that a leader has sent, or what is left after forgetting.
+    /// Nobody watches at that time. A snapshot under way is lost.
+    pub fn install(&mut self, load: LoadDatabase) {
+        self.is_fuzzy = load.is_fuzzy;
+        self.last_zxid = load.last_zxid;
+        (self.tree, self.sessions) = load.into_parts();
+    }
+
+    /// Whether the tree may hold effects of txns behind the last one.
+    #[must_use]
+    pub const fn is_fuzzy(&self) -> bool {
+        self.is_fuzzy
+    }
+
+    /// The leader's epoch begins: its zxid comes before that of the first txn.
+    pub fn begin_epoch(&mut self, zxid: Zxid) {
+        self.last_zxid = self.last_zxid.max(zxid);
     }
 
     /// The tree.
@@ -103,7 +127,7 @@ impl Database {
 
     /// The sessions that the log knows, with their timeouts, ms.
     #[must_use]
-    pub const fn sessions(&self) -> &HashMap<SessionId, i32> {
+    pub const fn sessions(&self) -> &BTreeMap<SessionId, i32> {
         &self.sessions
     }
 
@@ -190,7 +214,9 @@ impl Database {
     fn compare_digest(&mut self, entry: &Entry<'_>) {
         let (zxid, digest) = (entry.header.zxid, self.tree.digest());
         self.digests.note(zxid, digest);
-        if let Some(said) = entry.digest.filter(|said| said.version == TxnDigest::VERSION && said.tree != digest) {
+        let Some(said) = entry.digest.filter(|said| said.version == TxnDigest::VERSION) else { return };
+        self.is_fuzzy &= said.tree != digest;
+        if said.tree != digest && !self.is_fuzzy {
             self.digests.mismatches += 1;
             if self.digests.mismatches == 1 {
                 tracing::error!(%zxid, said = said.tree, found = digest, "tree digest differs from the txn's");
@@ -198,19 +224,24 @@ impl Database {
         }
     }
 
-    /// Begins a snapshot of the database as it is. False while another one is under way.
-    pub fn begin_snapshot(&mut self, out: &mut Vec<u8>) -> bool {
-        self.tree.begin_walk(self.sessions.iter().map(|(&id, &timeout_ms)| (id, timeout_ms)), out)
+    /// Begins a snapshot of the database as it is, and gives it a number. `None` while another one is under way.
+    pub fn begin_snapshot(&mut self, out: &mut Vec<u8>) -> Option<u64> {
+        let number = self.walk + 1;
+        let sessions = self.sessions.iter().map(|(&id, &timeout_ms)| (id, timeout_ms));
+        self.tree.begin_walk(number, sessions, out).then(|| {
+            self.walk = number;
+            number
+        })
     }
 
     /// Goes on with it; see [`Tree::walk`].
-    pub fn continue_snapshot(&self, bytes_max: usize, out: &mut Vec<u8>) -> bool {
-        self.tree.walk(bytes_max, out)
+    pub fn continue_snapshot(&self, number: u64, bytes_max: usize, out: &mut Vec<u8>) -> Walked {
+        self.tree.walk(number, bytes_max, out)
     }
 
     /// Ends it.
-    pub fn end_snapshot(&mut self) {
-        self.tree.end_walk();
+    pub fn end_snapshot(&mut self, number: u64) {
+        self.tree.end_walk(number);
     }
 }
 
@@ -287,36 +318,49 @@ impl Witness for Firing<'_> {
     }
 }
 
+impl SnapshotSink for LoadDatabase {
+    fn session(&mut self, id: SessionId, timeout_ms: i32) {
+        self.sessions.insert(id, timeout_ms);
+    }
+
+    fn acl(&mut self, key: i64, acl: AclBytes<'_>) {
+        self.loader.acl(key, acl);
+    }
+
+    fn node(&mut self, path: &str, data: Option<&[u8]>, acl_key: i64, stat: &StoredStat) -> Result<(), String> {
+        self.loader.node(path, data, acl_key, stat).map_err(|error| error.to_string())
+    }
+}
+
 /// A database in the making: from a snapshot, then from the log.
 #[derive(Debug)]
 pub struct LoadDatabase {
     options: TreeOptions,
     loader: TreeLoader,
     tree: Option<Tree>,
-    sessions: HashMap<SessionId, i32>,
+    sessions: BTreeMap<SessionId, i32>,
     last_zxid: Zxid,
+    /// Whether the tree may hold effects of txns behind [`LoadDatabase::last_zxid`].
+    pub is_fuzzy: bool,
 }
 
 impl LoadDatabase {
     /// Nothing loaded yet.
     #[must_use]
     pub fn new(options: TreeOptions) -> Self {
-        Self { options, loader: TreeLoader::new(options), tree: None, sessions: HashMap::new(), last_zxid: Zxid::ZERO }
+        Self {
+            options,
+            loader: TreeLoader::new(options),
+            tree: None,
+            sessions: BTreeMap::new(),
+            last_zxid: Zxid::ZERO,
+            is_fuzzy: false,
+        }
     }
 
     /// Forgets all that was loaded: the snapshot turned out bad.
     pub fn reset(&mut self) {
         *self = Self::new(self.options);
-    }
-
-    /// One session of a snapshot.
-    pub fn session(&mut self, id: SessionId, timeout_ms: i32) {
-        self.sessions.insert(id, timeout_ms);
-    }
-
-    /// The part that takes the snapshot's ACLs and znodes.
-    pub fn loader(&mut self) -> &mut TreeLoader {
-        &mut self.loader
     }
 
     /// The snapshot is complete: the txns behind `zxid` follow.
@@ -355,10 +399,21 @@ impl LoadDatabase {
         self.last_zxid = self.last_zxid.max(entry.header.zxid);
     }
 
+    /// The last txn that is in it.
+    #[must_use]
+    pub const fn last_zxid(&self) -> Zxid {
+        self.last_zxid
+    }
+
+    fn into_parts(self) -> (Tree, BTreeMap<SessionId, i32>) {
+        (self.tree.unwrap_or_else(|| Tree::new(self.options)), self.sessions)
+    }
+
     /// The database.
     #[must_use]
     pub fn finish(self, auth: Arc<AuthRules>) -> Database {
-        let tree = self.tree.unwrap_or_else(|| Tree::new(self.options));
-        Database::new(tree, self.sessions, self.last_zxid, auth)
+        let last_zxid = self.last_zxid;
+        let (tree, sessions) = self.into_parts();
+        Database::new(tree, sessions, last_zxid, auth)
     }
 }

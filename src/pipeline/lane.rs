@@ -144,6 +144,15 @@ pub struct LargeRequestRules {
     pub bytes_max: usize,
 }
 
+/// What receiving must know of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceiveRules {
+    /// How many bytes of large requests may be in flight.
+    pub large: LargeRequestRules,
+    /// Whether a sync has to ask a leader. A server without others has nothing to catch up with.
+    pub sync_asks_leader: bool,
+}
+
 /// What the one who received a frame has to do next.
 #[derive(Debug)]
 pub enum Received {
@@ -390,13 +399,13 @@ pub fn receive(
     state: &mut LaneState,
     frame: &[u8],
     now_ms: u64,
-    large: LargeRequestRules,
+    rules: ReceiveRules,
 ) -> Received {
     if state.phase != LanePhase::Open {
         return Received::Done;
     }
     state.statistics.received += 1;
-    let Some(size) = admit_size(lane, frame.len(), large) else {
+    let Some(size) = admit_size(lane, frame.len(), rules.large) else {
         state.cut();
         return Received::Done;
     };
@@ -418,7 +427,7 @@ pub fn receive(
         heartbeat.touch(now_ms);
     }
     let identities = Arc::clone(&state.identities);
-    if header.op.kind() == OpKind::Write {
+    if header.op.kind() == OpKind::Write || (header.op == OpCode::SYNC && rules.sync_asks_leader) {
         state.waiting.push_back(Waiting::Write { _size: size });
         lane.statistics.outstanding.fetch_add(1, Relaxed);
         return Received::Write(WriteRequest {

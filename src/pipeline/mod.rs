@@ -19,10 +19,12 @@ mod prepare;
 mod read;
 mod statistics;
 
-pub use commit::{InFlight, Origin, Work};
+pub use commit::{Applied, Forwarded, InFlight, Origin, SyncRequest, Work};
 pub use database::{Database, DigestLog, DigestSample, LoadDatabase, SharedDatabase};
 pub use greeting::{Greeting, greet};
-pub use lane::{Lane, LaneInfo, LanePhase, LaneState, LargeRequestRules, Received, WriteRequest, disconnect, receive};
+pub use lane::{
+    Lane, LaneInfo, LanePhase, LaneState, LargeRequestRules, ReceiveRules, Received, WriteRequest, disconnect, receive,
+};
 pub use outstanding::Outstanding;
-pub use prepare::{Prepare, PrepareRules, Prepared};
+pub use prepare::{Prepare, PrepareRules, Prepared, multi_layouts};
 pub use statistics::{LaneStatistics, ServerStatistics};

@@ -241,21 +241,20 @@ impl Prepare {
         Ok((mode, kind))
     }
 
-    /// The kind that a create makes inside a multi: the flags decide, and with them how the result is laid out.
-    fn kind_in_multi(&self, create: &Create<'_>) -> Result<(CreateMode, CreateKind, OpCode), ErrorCode> {
+    /// The kind that a create makes inside a multi: the flags decide.
+    fn kind_in_multi(&self, create: &Create<'_>) -> Result<(CreateMode, CreateKind), ErrorCode> {
         let mode = create.mode().ok_or(ErrorCode::BAD_ARGUMENTS)?;
         if mode.ttl || create.op != OpCode::CREATE_TTL {
             self.check_ttl(create, mode)?;
         }
-        let (kind, layout) = match create.op {
-            OpCode::CREATE_TTL if mode.ttl => (CreateKind::Ttl(create.ttl_ms), OpCode::CREATE2),
-            OpCode::CREATE_TTL => (CreateKind::Persistent, OpCode::CREATE),
-            _ if mode.container => (CreateKind::Container, OpCode::CREATE2),
-            OpCode::CREATE2 => (CreateKind::Persistent, OpCode::CREATE2),
-            _ => (CreateKind::Persistent, OpCode::CREATE),
+        let kind = match create.op {
+            _ if mode.ephemeral => CreateKind::Ephemeral,
+            OpCode::CREATE_TTL if mode.ttl => CreateKind::Ttl(create.ttl_ms),
+            OpCode::CREATE_TTL => CreateKind::Persistent,
+            _ if mode.container => CreateKind::Container,
+            _ => CreateKind::Persistent,
         };
-        let kind = if mode.ephemeral { CreateKind::Ephemeral } else { kind };
-        Ok((mode, kind, layout))
+        Ok((mode, kind))
     }
 
     fn check_ttl(&self, create: &Create<'_>, mode: CreateMode) -> Result<(), ErrorCode> {
@@ -431,35 +430,34 @@ impl Prepare {
         let start = out.len();
         out.int(0);
         out.int(0);
-        let (logged, layout) = match op {
+        let logged = match op {
             MultiOp::Create(create) => {
-                let (mode, kind, layout) = self.kind_in_multi(create)?;
+                let (mode, kind) = self.kind_in_multi(create)?;
                 self.create(asked, create, (mode, kind), out)?;
                 // 3.8.0 does not know create2 here: log create (storage.md 2.3).
-                let logged = match kind {
+                match kind {
                     CreateKind::Persistent | CreateKind::Ephemeral => OpCode::CREATE,
                     CreateKind::Container => OpCode::CREATE_CONTAINER,
                     CreateKind::Ttl(_) => OpCode::CREATE_TTL,
-                };
-                (logged, layout)
+                }
             }
             MultiOp::Delete(delete) => {
                 self.delete(asked, delete, out)?;
-                (OpCode::DELETE, OpCode::DELETE)
+                OpCode::DELETE
             }
             MultiOp::SetData(set_data) => {
                 self.set_data(asked, set_data, out)?;
-                (OpCode::SET_DATA, OpCode::SET_DATA)
+                OpCode::SET_DATA
             }
             MultiOp::Check(check) => {
                 self.check(asked, check, out)?;
-                (OpCode::CHECK, OpCode::CHECK)
+                OpCode::CHECK
             }
         };
         let length = (out.len() - start - 8) as i32;
         out[start..start + 4].copy_from_slice(&logged.0.to_be_bytes());
         out[start + 4..start + 8].copy_from_slice(&length.to_be_bytes());
-        Ok(layout)
+        Ok(layout(op))
     }
 
     /// semantics.md 4.8: the session's ephemerals go with it, those on their way as well.
@@ -534,6 +532,35 @@ impl Prepare {
             tracing::warn!(quota = subject, ?limits, ?usage, "soft quota exceeded");
         }
         Ok(())
+    }
+}
+
+/// How the results of a multi are laid out if it succeeds; nothing for any other request. A server that forwards a
+/// request tells by this how to answer it.
+#[must_use]
+pub fn multi_layouts(op: OpCode, body: &[u8]) -> Box<[OpCode]> {
+    if op != OpCode::MULTI {
+        return Box::default();
+    }
+    match Request::decode(op, body) {
+        Ok((_, Request::Multi(ops))) => ops.iter().map(layout).collect(),
+        Ok(_) | Err(_) => Box::default(),
+    }
+}
+
+/// How one part's result is laid out: a create's depends on its flags.
+fn layout(op: &MultiOp<'_>) -> OpCode {
+    match op {
+        MultiOp::Create(create) => match (create.op, create.mode()) {
+            (OpCode::CREATE_TTL, Some(mode)) if mode.ttl => OpCode::CREATE2,
+            (OpCode::CREATE_TTL, _) => OpCode::CREATE,
+            (_, Some(mode)) if mode.container => OpCode::CREATE2,
+            (OpCode::CREATE2, _) => OpCode::CREATE2,
+            (_, _) => OpCode::CREATE,
+        },
+        MultiOp::Delete(_) => OpCode::DELETE,
+        MultiOp::SetData(_) => OpCode::SET_DATA,
+        MultiOp::Check(_) => OpCode::CHECK,
     }
 }
 

@@ -4,4 +4,4 @@ mod password;
 mod tracker;
 
 pub use password::password;
-pub use tracker::{Heartbeat, Negotiation, Session, Sessions};
+pub use tracker::{Heartbeat, Negotiation, Session, SessionOwner, Sessions};

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::ids::{ConnectionId, Now, SessionId};
+use crate::ids::{ConnectionId, LinkId, Now, SessionId};
 
 /// When a session was last heard of, on the steady clock, ms.
 #[derive(Debug, Default)]
@@ -43,18 +43,38 @@ impl Negotiation {
     }
 }
 
+/// Who speaks for a session: others that try have missed that it moved (CL-58).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionOwner {
+    /// A connection to this server.
+    Connection(ConnectionId),
+    /// A learner that its client is connected to.
+    Learner(LinkId),
+}
+
 /// One session.
 #[derive(Debug)]
 pub struct Session {
     /// How long it lives without being heard of, ms.
     pub timeout_ms: i32,
-    /// The connection that speaks for it; none after a restart or a lost connection.
-    pub connection: Option<ConnectionId>,
+    /// Who speaks for it; nobody after a restart or a lost connection.
+    pub owner: Option<SessionOwner>,
     /// Set once its end has begun: its requests are dropped.
     pub closing: bool,
     /// Shared with the connection.
     pub heartbeat: Arc<Heartbeat>,
     bucket: u64,
+}
+
+impl Session {
+    /// The connection to this server that speaks for it.
+    #[must_use]
+    pub const fn connection(&self) -> Option<ConnectionId> {
+        match self.owner {
+            Some(SessionOwner::Connection(connection)) => Some(connection),
+            Some(SessionOwner::Learner(_)) | None => None,
+        }
+    }
 }
 
 /// All sessions, by id and by when they are due.
@@ -78,7 +98,7 @@ impl Sessions {
         let buckets = &mut self.buckets;
         let session = self.by_id.entry(id).or_insert_with(|| {
             buckets.entry(bucket).or_default().push(id);
-            Session { timeout_ms, connection: None, closing: false, heartbeat: Arc::default(), bucket }
+            Session { timeout_ms, owner: None, closing: false, heartbeat: Arc::default(), bucket }
         });
         session.timeout_ms = timeout_ms;
         session.heartbeat.touch(now.steady_ms);
@@ -129,7 +149,7 @@ impl Sessions {
         self.buckets.keys().next().copied()
     }
 
-    /// Marks the sessions whose time has come as closing, and returns them.
+    /// Marks the sessions whose time has come as closing, and returns them in the order of their ids.
     pub fn expire(&mut self, now: Now) -> Vec<SessionId> {
         let mut expired = Vec::new();
         while let Some(due) = self.buckets.first_entry().filter(|due| *due.key() <= now.steady_ms) {
@@ -149,6 +169,7 @@ impl Sessions {
                 }
             }
         }
+        expired.sort_unstable();
         expired
     }
 

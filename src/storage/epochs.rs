@@ -26,7 +26,7 @@ impl EpochFile {
 }
 
 /// Both epochs at start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Epochs {
     /// See [`EpochFile::Current`].
     pub current: Epoch,

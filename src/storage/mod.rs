@@ -9,6 +9,7 @@ pub mod disk;
 pub mod durable;
 pub mod epochs;
 pub mod log_files;
+pub mod log_range;
 pub mod memory_disk;
 pub mod recovery;
 pub mod retention;

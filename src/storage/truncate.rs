@@ -51,6 +51,33 @@ pub fn plan_truncation(disk: &dyn Disk, target: Zxid, body_bytes_max: usize) -> 
     Ok(Some(plan))
 }
 
+/// Plans to forget everything above `target`, where a whole snapshot stands that holds the leader's database. Changes
+/// nothing. Carried out up to any step, what is left is the old database, or a beginning of it, or the leader's.
+///
+/// # Errors
+/// Those of the disk.
+pub fn plan_replacement(disk: &dyn Disk, target: Zxid, body_bytes_max: usize) -> io::Result<Truncation> {
+    let snapshots = list_snapshots(disk)?.into_iter().filter(|file| file.zxid > target).map(|file| file.name).collect();
+    let mut plan = Truncation { snapshots, ..Truncation::default() };
+    let mut logs = list_logs(disk)?;
+    while let Some(last) = logs.pop() {
+        if last.zxid > target {
+            plan.logs.push(last.name);
+            continue;
+        }
+        let files = [last];
+        let mut walk = LogWalk::new(disk, &files, Zxid(files[0].zxid.0 - 1), body_bytes_max);
+        while let Ok(Some(zxid)) = walk.advance() {
+            if zxid > target {
+                plan.cut = Some((walk.file().to_owned(), walk.offset()));
+                break;
+            }
+        }
+        break;
+    }
+    Ok(plan)
+}
+
 /// Carries a plan out. The log writer must be stopped before; recover and start another afterwards.
 ///
 /// # Errors

@@ -34,6 +34,7 @@ use crate::proto::READ_ACL;
 use acls::AclTable;
 use nodes::{Nodes, ROOT, Znode, ZnodeId};
 use walk::Walk;
+pub use walk::Walked;
 
 /// What a tree must know of the configuration.
 #[derive(Clone, Copy, Debug)]

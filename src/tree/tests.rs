@@ -66,13 +66,13 @@ fn deleting_a_parent_in_the_fuzzy_range_takes_the_subtree() {
 /// What a walk yields, loaded into a tree of its own.
 fn walked(tree: &mut Tree, mut meanwhile: impl FnMut(&mut Tree, usize)) -> Tree {
     let mut out = Vec::new();
-    assert!(tree.begin_walk([].into_iter(), &mut out));
+    assert!(tree.begin_walk(1, [].into_iter(), &mut out));
     let mut steps = 0;
-    while tree.walk(1, &mut out) {
+    while tree.walk(1, 1, &mut out) == Walked::More {
         meanwhile(tree, steps);
         steps += 1;
     }
-    tree.end_walk();
+    tree.end_walk(1);
     load(&out)
 }
 

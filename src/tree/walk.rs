@@ -16,6 +16,7 @@ use super::nodes::{ROOT, ZnodeId};
 /// A walk under way.
 #[derive(Debug)]
 pub(super) struct Walk {
+    number: u64,
     /// The first place not passed yet. Moved by the walker, who holds the tree shared; read by the writer.
     next: AtomicU32,
     /// One past the last place there was at the beginning.
@@ -24,11 +25,27 @@ pub(super) struct Walk {
     images: HashMap<ZnodeId, Option<Vec<u8>>>,
 }
 
+/// How far a walk has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Walked {
+    /// There is more.
+    More,
+    /// That was all: the terminator was appended.
+    Done,
+    /// The tree that was walked is there no more: what was written is of no use.
+    Lost,
+}
+
 impl Tree {
-    /// Begins a walk and appends what comes before the znodes: the sessions and the ACL table (storage.md 3.2).
+    /// Begins walk `number` and appends what comes before the znodes: the sessions and the ACL table (storage.md 3.2).
     ///
     /// Returns false, and does nothing, while another walk is under way.
-    pub fn begin_walk(&mut self, sessions: impl ExactSizeIterator<Item = (SessionId, i32)>, out: &mut Vec<u8>) -> bool {
+    pub fn begin_walk(
+        &mut self,
+        number: u64,
+        sessions: impl ExactSizeIterator<Item = (SessionId, i32)>,
+        out: &mut Vec<u8>,
+    ) -> bool {
         if self.walk.is_some() {
             return false;
         }
@@ -42,13 +59,13 @@ impl Tree {
             out.long(key);
             out.extend_from_slice(acl.as_bytes());
         }
-        self.walk = Some(Walk { next: AtomicU32::new(ROOT), end: self.nodes.end(), images: HashMap::new() });
+        self.walk = Some(Walk { number, next: AtomicU32::new(ROOT), end: self.nodes.end(), images: HashMap::new() });
         true
     }
 
-    /// Appends the next znodes, until `bytes_max` is passed. False when there are no more: the terminator was appended.
-    pub fn walk(&self, bytes_max: usize, out: &mut Vec<u8>) -> bool {
-        let Some(walk) = &self.walk else { return false };
+    /// Appends the next znodes of walk `number`, until `bytes_max` is passed.
+    pub fn walk(&self, number: u64, bytes_max: usize, out: &mut Vec<u8>) -> Walked {
+        let Some(walk) = self.walk.as_ref().filter(|walk| walk.number == number) else { return Walked::Lost };
         let start = out.len();
         let mut next = walk.next.load(Ordering::Relaxed);
         while next < walk.end && out.len() - start < bytes_max {
@@ -61,15 +78,22 @@ impl Tree {
             next += 1;
         }
         walk.next.store(next, Ordering::Relaxed);
-        if next == walk.end {
-            out.ustring("/");
+        if next < walk.end {
+            return Walked::More;
         }
-        next < walk.end
+        out.ustring("/");
+        Walked::Done
     }
 
-    /// Ends the walk, finished or not, and forgets the images.
-    pub fn end_walk(&mut self) {
-        self.walk = None;
+    /// Ends walk `number`, finished or not, and forgets the images.
+    pub fn end_walk(&mut self, number: u64) {
+        self.walk.take_if(|walk| walk.number == number);
+    }
+
+    /// Whether a walk is under way.
+    #[must_use]
+    pub const fn is_walking(&self) -> bool {
+        self.walk.is_some()
     }
 
     /// Keeps the image of a znode that is about to change.

@@ -1,5 +1,23 @@
-//! Agreement among the servers of an ensemble.
+//! Fast leader election and Zab: what servers say to each other, and the rules by which they agree (election.md, zab.md).
+//!
+//! The parts stand here, each a value that knows one rule; [`crate::peer`] puts them together into a server.
 
+mod acks;
+mod discovery;
+mod election;
 mod ensemble;
+mod history;
+mod notification;
+mod packet;
+mod stream;
 
+pub use acks::Acks;
+pub use discovery::EpochAgreement;
+pub use election::{Candidacy, Election, ElectionRules, Quorums};
 pub use ensemble::{Ensemble, EnsembleError};
+pub use history::{Behind, History, Logged, Plan, plan};
+pub use notification::{
+    HELLO_ADDRESS_BYTES_MAX, Hello, HelloError, NO_SERVER, NOTIFICATION_BYTES_MAX, Notification, PeerState, Vote,
+};
+pub use packet::{LearnerInfo, LearnerRequest, PROTOCOL_VERSION, Packet, PacketError, Reader, SNAPSHOT_SIGNATURE};
+pub use stream::{Arrival, LeaderStream, LearnerStream, StreamError};

@@ -1,0 +1,320 @@
+//! The election port: one connection to each other server, dialled by the one with the larger number (election.md 2).
+//!
+//! Only the newest message to a server is kept: an older vote is worth nothing once there is a newer one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::Inbox;
+use super::peers::{Addresses, connect, listen_on};
+use crate::ids::Sid;
+use crate::peer::Input;
+use crate::zab::{HELLO_ADDRESS_BYTES_MAX, Hello, NOTIFICATION_BYTES_MAX, Notification};
+
+/// How servers connect for elections.
+#[derive(Clone, Copy, Debug)]
+pub struct ElectionNet {
+    /// `zookeeper.cnxTimeout`: how long dialling may take.
+    pub connect: Duration,
+    /// How long the other side may take to say who it is.
+    pub hello: Duration,
+    /// `zookeeper.electionPortBindRetry`; `None` is for ever.
+    pub bind_tries: Option<u32>,
+    /// `zookeeper.tcpKeepAlive`.
+    pub keep_alive: bool,
+}
+
+/// The election port of a running server.
+#[derive(Clone)]
+pub struct ElectionPort {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    me: Sid,
+    hello: Vec<u8>,
+    rules: ElectionNet,
+    addresses: Arc<Addresses>,
+    inbox: Arc<dyn Inbox>,
+    runtime: Handle,
+    peers: Mutex<BTreeMap<Sid, Peer>>,
+}
+
+/// What there is of another server.
+#[derive(Default)]
+struct Peer {
+    /// To be sent.
+    message: Option<Bytes>,
+    /// Sent last; sent again on a new connection, because the old one may have lost it.
+    last: Option<Bytes>,
+    connection: Option<Connection>,
+    dialling: bool,
+}
+
+struct Connection {
+    number: u64,
+    wake: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl ElectionPort {
+    /// Opens the port on `listen`.
+    ///
+    /// # Errors
+    /// When none of the addresses can be had, after `bind_tries`.
+    pub async fn open(
+        me: Sid,
+        rules: ElectionNet,
+        listen: Vec<String>,
+        addresses: Arc<Addresses>,
+        inbox: Arc<dyn Inbox>,
+    ) -> io::Result<Self> {
+        let own = addresses.election(me);
+        let mut hello = Vec::new();
+        let several = own.len() > 1;
+        Hello { sid: me.0.into(), addresses: own, several }.encode(&mut hello);
+        if hello.len() > HELLO_ADDRESS_BYTES_MAX {
+            return Err(io::Error::other("this server has too many election addresses"));
+        }
+        let (runtime, peers) = (Handle::current(), Mutex::default());
+        let shared = Arc::new(Shared { me, hello, rules, addresses, inbox, runtime, peers });
+        for address in listen {
+            let listener = bind(&address, rules.bind_tries).await?;
+            tracing::info!(address, "listening for elections");
+            shared.runtime.spawn(accept(Arc::clone(&shared), listener));
+        }
+        Ok(Self { shared })
+    }
+
+    /// Sends a message to another server, in place of any older one that is still on its way.
+    pub fn notify(&self, sid: Sid, notification: &Notification) {
+        let mut message = BytesMut::new();
+        notification.encode(&mut message);
+        let mut peers = self.shared.peers.lock();
+        let peer = peers.entry(sid).or_default();
+        peer.message = Some(message.freeze());
+        match &peer.connection {
+            Some(connection) => connection.wake.notify_one(),
+            None => self.shared.dial(sid, peer),
+        }
+    }
+}
+
+async fn bind(address: &str, tries: Option<u32>) -> io::Result<TcpListener> {
+    let mut tried = 0;
+    loop {
+        match listen_on(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => {
+                tried += 1;
+                tracing::warn!(address, %error, tried, "cannot listen for elections");
+                if tries.is_some_and(|tries| tried >= tries.max(1)) {
+                    return Err(error);
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    if let Err(error) = shared.receive(stream).await {
+                        tracing::debug!(%from, %error, "an election connection came to nothing");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an election connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Somebody has dialled: who it is decides which of the two connections stays.
+    async fn receive(self: &Arc<Self>, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        socket2::SockRef::from(&stream).set_keepalive(self.rules.keep_alive)?;
+        let hello = timeout(self.rules.hello, read_hello(&mut stream)).await??;
+        let sid = u8::try_from(hello.sid).map(Sid).map_err(|_| io::Error::other("not the number of a server"))?;
+        if sid == self.me {
+            return Err(io::Error::other("it says to be this server"));
+        }
+        if sid > self.me {
+            self.keep(sid, stream);
+            return Ok(());
+        }
+        // The larger number dials: this end calls back.
+        drop(stream);
+        let mut peers = self.peers.lock();
+        let peer = peers.entry(sid).or_default();
+        if let Some(old) = peer.connection.take() {
+            old.task.abort();
+        }
+        self.dial(sid, peer);
+        Ok(())
+    }
+
+    /// Dials a server, unless that is under way.
+    fn dial(self: &Arc<Self>, sid: Sid, peer: &mut Peer) {
+        if std::mem::replace(&mut peer.dialling, true) {
+            return;
+        }
+        let shared = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let dialled = shared.call(sid).await;
+            if let Some(peer) = shared.peers.lock().get_mut(&sid) {
+                peer.dialling = false;
+            }
+            match dialled {
+                Ok(stream) if sid < shared.me => shared.keep(sid, stream),
+                // It knows of this server now, and will call back.
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(?sid, %error, "cannot reach a server for an election");
+                    shared.inbox.give(Input::Reachable(sid, false));
+                }
+            }
+        });
+    }
+
+    async fn call(&self, sid: Sid) -> io::Result<TcpStream> {
+        let mut stream = connect(&self.addresses.election(sid), self.rules.connect).await?;
+        socket2::SockRef::from(&stream).set_keepalive(self.rules.keep_alive)?;
+        stream.write_all(&self.hello).await?;
+        Ok(stream)
+    }
+
+    /// From now on this is the connection to that server.
+    fn keep(self: &Arc<Self>, sid: Sid, stream: TcpStream) {
+        let mut peers = self.peers.lock();
+        let peer = peers.entry(sid).or_default();
+        let number = peer.connection.as_ref().map_or(0, |old| old.number + 1);
+        if let Some(old) = peer.connection.take() {
+            old.task.abort();
+        }
+        let wake = Arc::new(Notify::new());
+        let (shared, woken) = (Arc::clone(self), Arc::clone(&wake));
+        let task = self.runtime.spawn(async move {
+            shared.inbox.give(Input::Reachable(sid, true));
+            if let Err(error) = shared.converse(sid, stream, &woken).await {
+                tracing::debug!(?sid, %error, "an election connection has ended");
+            }
+            shared.ended(sid, number);
+        });
+        peer.connection = Some(Connection { number, wake, task: task.abort_handle() });
+    }
+
+    async fn converse(&self, sid: Sid, stream: TcpStream, wake: &Notify) -> io::Result<()> {
+        let (mut reader, mut writer) = stream.into_split();
+        let listen = async {
+            loop {
+                let message = read_message(&mut reader).await?;
+                match Notification::decode(&message) {
+                    Ok(notification) => self.inbox.give(Input::Notified(sid, notification)),
+                    Err(error) => tracing::warn!(?sid, %error, "ignoring a message on the election port"),
+                }
+            }
+        };
+        let talk = async {
+            let mut next = self.first_message(sid);
+            loop {
+                if let Some(message) = next.take() {
+                    writer.write_all(&message).await?;
+                }
+                next = self.next_message(sid);
+                if next.is_none() {
+                    wake.notified().await;
+                    next = self.next_message(sid);
+                }
+            }
+        };
+        tokio::select! {
+            ended = listen => ended,
+            ended = talk => ended,
+        }
+    }
+
+    fn first_message(&self, sid: Sid) -> Option<Bytes> {
+        self.next_message(sid).or_else(|| self.peers.lock().get(&sid).and_then(|peer| peer.last.clone()))
+    }
+
+    fn next_message(&self, sid: Sid) -> Option<Bytes> {
+        let mut peers = self.peers.lock();
+        let peer = peers.get_mut(&sid)?;
+        let message = peer.message.take()?;
+        peer.last = Some(message.clone());
+        Some(message)
+    }
+
+    fn ended(self: &Arc<Self>, sid: Sid, number: u64) {
+        let mut peers = self.peers.lock();
+        let Some(peer) = peers.get_mut(&sid) else { return };
+        if peer.connection.as_ref().is_some_and(|connection| connection.number == number) {
+            peer.connection = None;
+            self.inbox.give(Input::Reachable(sid, false));
+            if peer.message.is_some() {
+                self.dial(sid, peer);
+            }
+        }
+    }
+}
+
+async fn read_hello(stream: &mut TcpStream) -> io::Result<Hello> {
+    let mut bytes = BytesMut::with_capacity(64);
+    loop {
+        match Hello::decode(&bytes) {
+            // Nothing follows before this end has answered with its choice; a message that came at once is lost, and
+            // sent again by its sender's timer, as with the reference.
+            Ok(Some((length, hello))) if length == bytes.len() => return Ok(hello),
+            Ok(Some(_)) => return Err(io::Error::other("more than a hello")),
+            Ok(None) => {}
+            Err(error) => return Err(io::Error::other(error.to_string())),
+        }
+        let wanted = wanted(&bytes);
+        let mut piece = stream.take(wanted);
+        if piece.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// How many bytes of a hello are missing, as far as that is known: what follows it must stay in the socket.
+fn wanted(bytes: &[u8]) -> u64 {
+    let have = bytes.len();
+    let whole = match bytes.get(16..20).and_then(|length| length.first_chunk()) {
+        Some(length) => 20 + usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0),
+        None if have < 8 => 8,
+        None => 20,
+    };
+    whole.saturating_sub(have).max(1) as u64
+}
+
+async fn read_message(reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> io::Result<Bytes> {
+    let length = reader.read_i32().await?;
+    let length = usize::try_from(length).ok().filter(|length| (1..=NOTIFICATION_BYTES_MAX).contains(length));
+    let Some(length) = length else { return Err(io::Error::other("unreasonable length of a message")) };
+    let mut message = Vec::new();
+    // Memory grows with what really comes.
+    if reader.take(length as u64).read_to_end(&mut message).await? < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(message.into())
+}

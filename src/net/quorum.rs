@@ -1,0 +1,397 @@
+//! The quorum port: learners connect to it while this server leads; and the connection to the leader while it follows.
+//!
+//! Nothing is decided here: bytes become packets for the owner, and what the owner sends goes out in its order.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::Inbox;
+use super::peers::{Addresses, connect, listen_on};
+use crate::ids::{LinkId, Sid};
+use crate::peer::{Input, SnapshotStart};
+use crate::pipeline::SharedDatabase;
+use crate::tree::{TreeOptions, Walked};
+use crate::zab::{LeaderStream, LearnerStream, Packet, SNAPSHOT_SIGNATURE};
+
+/// Bytes on their way to one learner, above which it is given up: it reads too slowly to ever catch up.
+const UNSENT_BYTES_MAX: usize = 512 << 20;
+/// Bytes that go out with one call, about.
+const BATCH_BYTES: usize = 256 * 1024;
+/// How much of the tree is encoded under one shared lock, bytes.
+const STEP_BYTES: usize = 64 * 1024;
+/// Room for what comes in, bytes.
+const ROOM_BYTES: usize = 64 * 1024;
+/// How long the quorum port may be taken by somebody else before that is told.
+const BIND_RETRY: Duration = Duration::from_millis(50);
+
+/// What connections between servers must know.
+#[derive(Clone, Debug)]
+pub struct QuorumNet {
+    /// Where learners connect.
+    pub listen: Vec<String>,
+    /// How long dialling the leader may take.
+    pub connect: Duration,
+    /// `jute.maxbuffer` and its extra size.
+    pub field_bytes_max: usize,
+    /// What a database that comes is made with.
+    pub tree: TreeOptions,
+    /// `zookeeper.tcpKeepAlive`.
+    pub keep_alive: bool,
+}
+
+/// Connections between this server and its learners, or its leader.
+pub struct QuorumPort {
+    rules: QuorumNet,
+    addresses: Arc<Addresses>,
+    database: SharedDatabase,
+    inbox: Arc<dyn Inbox>,
+    runtime: Handle,
+    learners: Arc<Learners>,
+    listeners: Vec<AbortHandle>,
+    leader: Option<(LinkId, Link)>,
+}
+
+#[derive(Default)]
+struct Learners {
+    next: AtomicU64,
+    links: Mutex<BTreeMap<LinkId, Link>>,
+}
+
+/// One connection.
+struct Link {
+    out: mpsc::UnboundedSender<Piece>,
+    unsent: Arc<AtomicUsize>,
+    task: AbortHandle,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Something on its way out.
+enum Piece {
+    Bytes(Vec<u8>),
+    Database(SnapshotStart),
+}
+
+impl QuorumPort {
+    /// Nobody listens and nobody is dialled yet.
+    #[must_use]
+    pub fn new(
+        rules: QuorumNet,
+        addresses: Arc<Addresses>,
+        database: SharedDatabase,
+        inbox: Arc<dyn Inbox>,
+        runtime: Handle,
+    ) -> Self {
+        let (learners, listeners, leader) = (Arc::default(), Vec::new(), None);
+        Self { rules, addresses, database, inbox, runtime, learners, listeners, leader }
+    }
+
+    /// Opens the port, or closes it and all connections of learners.
+    pub fn listen(&mut self, open: bool) {
+        self.listeners.drain(..).for_each(|listener| listener.abort());
+        self.learners.links.lock().clear();
+        if !open {
+            return;
+        }
+        for address in self.rules.listen.clone() {
+            let (rules, database) = (self.rules.clone(), Arc::clone(&self.database));
+            let (inbox, learners) = (Arc::clone(&self.inbox), Arc::clone(&self.learners));
+            let task = self.runtime.spawn(async move {
+                accept(&address, &rules, &database, &inbox, &learners).await;
+            });
+            self.listeners.push(task.abort_handle());
+        }
+    }
+
+    /// Sends bytes to a learner.
+    pub fn to_learner(&self, link: LinkId, bytes: Vec<u8>) {
+        let mut links = self.learners.links.lock();
+        if let Some(learner) = links.get(&link)
+            && !learner.send(bytes)
+        {
+            tracing::warn!(?link, "a learner does not read what it is sent; closing");
+            links.remove(&link);
+            self.inbox.give(Input::LearnerGone(link));
+        }
+    }
+
+    /// Sends the database to a learner.
+    pub fn database_to_learner(&self, link: LinkId, start: SnapshotStart) {
+        let walk = start.walk;
+        let sent = match self.learners.links.lock().get(&link) {
+            Some(learner) => learner.out.send(Piece::Database(start)).is_ok(),
+            None => false,
+        };
+        if !sent {
+            self.inbox.give(Input::WalkEnded(walk, false));
+        }
+    }
+
+    /// Closes a learner's connection.
+    pub fn close_learner(&self, link: LinkId) {
+        self.learners.links.lock().remove(&link);
+    }
+
+    /// Connects to a leader, in place of any other.
+    pub fn dial(&mut self, link: LinkId, sid: Sid) {
+        self.leader = None;
+        let (out, pieces) = mpsc::unbounded_channel();
+        let unsent = Arc::new(AtomicUsize::new(0));
+        let (addresses, rules, inbox) = (self.addresses.quorum(sid), self.rules.clone(), Arc::clone(&self.inbox));
+        let (database, counted) = (Arc::clone(&self.database), Arc::clone(&unsent));
+        let task = self.runtime.spawn(async move {
+            let ended = async {
+                let stream = connect(&addresses, rules.connect).await?;
+                socket2::SockRef::from(&stream).set_keepalive(rules.keep_alive)?;
+                inbox.give(Input::LeaderConnected(link));
+                let (reader, writer) = stream.into_split();
+                let write = write(writer, pieces, &counted, &database, &inbox);
+                let read = read_leader(reader, LearnerStream::new(rules.field_bytes_max, rules.tree), link, &inbox);
+                tokio::select! {
+                    ended = read => ended,
+                    ended = write => ended,
+                }
+            };
+            if let Err(error) = ended.await {
+                tracing::debug!(?sid, %error, "no connection to the leader");
+            }
+            inbox.give(Input::LeaderGone(link));
+        });
+        self.leader = Some((link, Link { out, unsent, task: task.abort_handle() }));
+    }
+
+    /// Sends bytes to the leader.
+    pub fn to_leader(&self, link: LinkId, bytes: Vec<u8>) {
+        if let Some((_, leader)) = self.leader.as_ref().filter(|(of, _)| *of == link) {
+            leader.send(bytes);
+        }
+    }
+
+    /// Closes the connection to the leader.
+    pub fn close_leader(&mut self, link: LinkId) {
+        self.leader.take_if(|(of, _)| *of == link);
+    }
+}
+
+impl Link {
+    /// False when too much is on its way already.
+    fn send(&self, bytes: Vec<u8>) -> bool {
+        let unsent = self.unsent.fetch_add(bytes.len(), Relaxed);
+        let _closed = self.out.send(Piece::Bytes(bytes));
+        unsent <= UNSENT_BYTES_MAX
+    }
+}
+
+async fn accept(
+    address: &str,
+    rules: &QuorumNet,
+    database: &SharedDatabase,
+    inbox: &Arc<dyn Inbox>,
+    learners: &Arc<Learners>,
+) {
+    let listener = loop {
+        match listen_on(address).await {
+            Ok(listener) => break listener,
+            Err(error) => {
+                tracing::warn!(address, %error, "cannot listen for learners");
+                tokio::time::sleep(BIND_RETRY).await;
+            }
+        }
+    };
+    tracing::info!(address, "listening for learners");
+    loop {
+        let accepted = listener.accept().await.and_then(|(stream, from)| {
+            stream.set_nodelay(true)?;
+            socket2::SockRef::from(&stream).set_keepalive(rules.keep_alive)?;
+            Ok((stream, from))
+        });
+        match accepted {
+            Ok((stream, from)) => {
+                tracing::debug!(%from, "a learner connects");
+                admit(stream, rules, database, inbox, learners);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a learner");
+                tokio::time::sleep(BIND_RETRY).await;
+            }
+        }
+    }
+}
+
+fn admit(
+    stream: TcpStream,
+    rules: &QuorumNet,
+    database: &SharedDatabase,
+    inbox: &Arc<dyn Inbox>,
+    learners: &Arc<Learners>,
+) {
+    let link = LinkId(learners.next.fetch_add(1, Relaxed));
+    let (out, pieces) = mpsc::unbounded_channel();
+    let unsent = Arc::new(AtomicUsize::new(0));
+    let (reader, writer) = stream.into_split();
+    let (database, inbox, learners_then) = (Arc::clone(database), Arc::clone(inbox), Arc::clone(learners));
+    let (counted, field_bytes_max) = (Arc::clone(&unsent), rules.field_bytes_max);
+    let mut links = learners.links.lock();
+    inbox.give(Input::LearnerConnected(link));
+    let task = tokio::spawn(async move {
+        let ended = tokio::select! {
+            ended = read_learner(reader, LeaderStream::new(field_bytes_max), link, &inbox) => ended,
+            ended = write(writer, pieces, &counted, &database, &inbox) => ended,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(?link, %error, "a learner's connection has ended");
+        }
+        learners_then.links.lock().remove(&link);
+        inbox.give(Input::LearnerGone(link));
+    });
+    links.insert(link, Link { out, unsent, task: task.abort_handle() });
+}
+
+async fn read_learner(
+    mut reader: OwnedReadHalf,
+    mut stream: LeaderStream,
+    link: LinkId,
+    inbox: &Arc<dyn Inbox>,
+) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    loop {
+        fill(&mut reader, &mut buffer).await?;
+        let mut packets = Vec::new();
+        stream.take(&mut buffer, &mut packets).map_err(io::Error::other)?;
+        if !packets.is_empty() {
+            inbox.give(Input::FromLearner(link, packets));
+        }
+    }
+}
+
+async fn read_leader(
+    mut reader: OwnedReadHalf,
+    mut stream: LearnerStream,
+    link: LinkId,
+    inbox: &Arc<dyn Inbox>,
+) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    loop {
+        fill(&mut reader, &mut buffer).await?;
+        let mut arrivals = Vec::new();
+        stream.take(&mut buffer, &mut arrivals).map_err(io::Error::other)?;
+        if !arrivals.is_empty() {
+            inbox.give(Input::FromLeader(link, arrivals));
+        }
+    }
+}
+
+async fn fill(reader: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<()> {
+    buffer.reserve(ROOM_BYTES);
+    match reader.read_buf(buffer).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Ends a walk for a learner whatever becomes of its connection.
+struct WalkEnd<'a> {
+    number: u64,
+    whole: bool,
+    inbox: &'a Arc<dyn Inbox>,
+}
+
+impl Drop for WalkEnd<'_> {
+    fn drop(&mut self) {
+        self.inbox.give(Input::WalkEnded(self.number, self.whole));
+    }
+}
+
+/// Walks that nobody will begin any more have ended as well.
+struct Pieces<'a> {
+    pieces: mpsc::UnboundedReceiver<Piece>,
+    inbox: &'a Arc<dyn Inbox>,
+}
+
+impl Drop for Pieces<'_> {
+    fn drop(&mut self) {
+        self.pieces.close();
+        while let Ok(piece) = self.pieces.try_recv() {
+            if let Piece::Database(start) = piece {
+                self.inbox.give(Input::WalkEnded(start.walk, false));
+            }
+        }
+    }
+}
+
+async fn write(
+    mut writer: OwnedWriteHalf,
+    pieces: mpsc::UnboundedReceiver<Piece>,
+    unsent: &AtomicUsize,
+    database: &SharedDatabase,
+    inbox: &Arc<dyn Inbox>,
+) -> io::Result<()> {
+    let mut pieces = Pieces { pieces, inbox };
+    let mut batch = Vec::new();
+    while let Some(first) = pieces.pieces.recv().await {
+        let mut next = Some(first);
+        while let Some(piece) = next.take() {
+            match piece {
+                Piece::Bytes(bytes) if batch.is_empty() => batch = bytes,
+                Piece::Bytes(bytes) => batch.extend_from_slice(&bytes),
+                Piece::Database(start) => {
+                    send(&mut writer, &mut batch, unsent).await?;
+                    write_database(&mut writer, start, database, inbox).await?;
+                }
+            }
+            if batch.len() < BATCH_BYTES {
+                next = pieces.pieces.try_recv().ok();
+            }
+        }
+        send(&mut writer, &mut batch, unsent).await?;
+    }
+    Ok(())
+}
+
+async fn send(writer: &mut OwnedWriteHalf, batch: &mut Vec<u8>, unsent: &AtomicUsize) -> io::Result<()> {
+    writer.write_all(batch).await?;
+    unsent.fetch_sub(batch.len(), Relaxed);
+    batch.clear();
+    Ok(())
+}
+
+async fn write_database(
+    writer: &mut OwnedWriteHalf,
+    start: SnapshotStart,
+    database: &SharedDatabase,
+    inbox: &Arc<dyn Inbox>,
+) -> io::Result<()> {
+    let mut end = WalkEnd { number: start.walk, whole: false, inbox };
+    writer.write_all(&Packet::Snap(start.zxid).to_bytes()).await?;
+    writer.write_all(&start.head).await?;
+    let mut step = Vec::with_capacity(STEP_BYTES * 2);
+    loop {
+        step.clear();
+        let walked = database.read().continue_snapshot(start.walk, STEP_BYTES, &mut step);
+        writer.write_all(&step).await?;
+        match walked {
+            Walked::More => {}
+            Walked::Done => break,
+            Walked::Lost => return Err(io::Error::other("another database took the place of this one")),
+        }
+    }
+    writer.write_all(SNAPSHOT_SIGNATURE).await?;
+    end.whole = true;
+    Ok(())
+}

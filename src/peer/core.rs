@@ -1,0 +1,323 @@
+//! What a server keeps whatever its role: the database, the log's end, its clients, what is in flight.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Waker;
+
+use super::clock::SnapshotClock;
+use super::rules::{EnsembleRules, PeerRules};
+use super::standing::Standing;
+use super::{Beginning, Output, Record, Restored, SnapshotStart};
+use crate::ids::{ConnectionId, LinkId, Now, SessionId, Sid, Zxid};
+use crate::pipeline::{Applied, Database, Forwarded, InFlight, Lane, LoadDatabase, Origin, SharedDatabase, Work};
+use crate::storage::epochs::Epochs;
+use crate::zab::{History, Logged, Quorums};
+
+/// Why a role ends. What follows is told to the operator.
+#[derive(Debug)]
+pub(super) struct Leave(pub(super) String);
+
+impl Leave {
+    pub(super) fn because(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// How a role's step went.
+pub(super) type Outcome = Result<(), Leave>;
+
+/// For whom the tree is being walked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum WalkFor {
+    /// A snapshot file.
+    File,
+    /// A learner.
+    Learner(LinkId),
+}
+
+/// A leader's database that is being written to disk.
+#[derive(Debug)]
+struct Installing {
+    walk: u64,
+    /// What the log held before.
+    logged_before: Zxid,
+}
+
+/// What a server keeps whatever its role.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) rules: PeerRules,
+    pub(super) database: SharedDatabase,
+    pub(super) lanes: BTreeMap<ConnectionId, Arc<Lane>>,
+    pub(super) in_flight: InFlight,
+    pub(super) forwarded: Forwarded,
+    pub(super) history: History,
+    pub(super) epochs: Epochs,
+    /// The last txn in the log, or on its way there. -1: the database is lost.
+    pub(super) last_logged: Zxid,
+    /// The log is on stable storage up to here.
+    pub(super) durable: Zxid,
+    /// The last txn that is known to be committed.
+    pub(super) committed: Zxid,
+    pub(super) snapshots: SnapshotClock,
+    walk: Option<(u64, WalkFor)>,
+    installing: Option<Installing>,
+    /// Epoch files being written and logs being cut: nothing new begins before that is done.
+    disk_work: usize,
+    next_session: SessionId,
+    next_link: u64,
+    pub(super) random: fastrand::Rng,
+    pub(super) disk_full: bool,
+    pub(super) stopping: bool,
+    append: Vec<Logged>,
+    outputs: VecDeque<Output>,
+}
+
+impl Core {
+    pub(super) fn new(rules: PeerRules, beginning: Beginning, now: Now) -> Self {
+        let Beginning { database, history: txns, last_zxid, replayed_txns, epochs } = beginning;
+        let mut history = History::new(rules.ensemble.as_ref().map_or(0, |ensemble| ensemble.history_txns));
+        txns.into_iter().for_each(|(zxid, body)| history.push(zxid, body));
+        Self {
+            next_session: SessionId::first(rules.sid, now.wall_ms.unsigned_abs()),
+            snapshots: SnapshotClock::new(rules.snapshots, replayed_txns, rules.seed),
+            random: fastrand::Rng::with_seed(rules.seed),
+            rules,
+            database,
+            lanes: BTreeMap::new(),
+            in_flight: InFlight::default(),
+            forwarded: Forwarded::default(),
+            history,
+            epochs,
+            last_logged: last_zxid,
+            durable: last_zxid,
+            committed: Zxid::ZERO,
+            walk: None,
+            installing: None,
+            disk_work: 0,
+            next_link: 0,
+            disk_full: false,
+            stopping: false,
+            append: Vec::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    pub(super) const fn me(&self) -> Sid {
+        self.rules.sid
+    }
+
+    /// The ensemble's rules. Only members of one ask.
+    pub(super) fn ensemble(&self) -> &EnsembleRules {
+        match &self.rules.ensemble {
+            Some(ensemble) => ensemble,
+            None => unreachable!("a server alone has no quorum to ask about"),
+        }
+    }
+
+    pub(super) fn quorums(&self) -> Quorums<'_> {
+        Quorums { committed: &self.ensemble().ensemble, proposed: None }
+    }
+
+    pub(super) fn ticks_ms(&self, ticks: u32) -> u64 {
+        self.rules.tick_ms * u64::from(ticks)
+    }
+
+    /// The last txn of this server's history, for votes: what is logged, or the epoch that has begun.
+    pub(super) fn last_zxid(&self) -> Zxid {
+        if self.last_logged == Zxid(-1) {
+            self.last_logged
+        } else {
+            self.last_logged.max(self.database.read().last_zxid())
+        }
+    }
+
+    /// Something that has no place in the order of the log.
+    pub(super) fn send(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(super) fn output(&mut self, output: Output) {
+        // A file is ended, cut or written behind what was appended before.
+        self.flush();
+        self.outputs.push_back(output);
+    }
+
+    fn flush(&mut self) {
+        if !self.append.is_empty() {
+            self.outputs.push_back(Output::Append(std::mem::take(&mut self.append)));
+        }
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            self.flush();
+        }
+        self.outputs.pop_front()
+    }
+
+    pub(super) fn stand(&mut self, standing: Standing) {
+        self.outputs.push_back(Output::Standing(Arc::new(standing)));
+    }
+
+    pub(super) fn new_link(&mut self) -> LinkId {
+        self.next_link += 1;
+        LinkId(self.next_link)
+    }
+
+    /// The next id for a session of a client of this server.
+    pub(super) fn new_session(&mut self, is_taken: impl Fn(SessionId) -> bool) -> SessionId {
+        while is_taken(self.next_session) {
+            self.next_session = self.next_session.next();
+        }
+        let session = self.next_session;
+        self.next_session = session.next();
+        session
+    }
+
+    /// Logs the next txn; it is applied once it is committed.
+    pub(super) fn log(&mut self, zxid: Zxid, body: Record, origin: Origin) {
+        self.snapshots.logged(body.len() as u64);
+        self.last_logged = zxid;
+        self.append.push((zxid, body.clone()));
+        self.in_flight.push(Work::Txn { zxid, body, origin });
+    }
+
+    /// Applies everything in flight up to `upto`, and begins a snapshot when one is due.
+    pub(super) fn apply(&mut self, now: Now, upto: Zxid, wake: &mut Vec<Waker>) -> Applied {
+        if !self.in_flight.is_ready(upto) {
+            return Applied::default();
+        }
+        let keeps = self.rules.ensemble.is_some();
+        let database = Arc::clone(&self.database);
+        let mut database = database.write();
+        let history = &mut self.history;
+        let keep = |zxid, body| {
+            if keeps {
+                history.push(zxid, body);
+            }
+        };
+        let applied = self.in_flight.apply(upto, &mut database, &mut self.forwarded, now, keep, wake);
+        if self.snapshots.is_due() && self.walk.is_none() {
+            self.begin_file(&mut database);
+        }
+        applied
+    }
+
+    /// Begins a snapshot file of the database as it is. `None` while the tree is being walked for somebody else.
+    pub(super) fn begin_file(&mut self, database: &mut Database) -> Option<u64> {
+        let start = self.begin_walk(database, WalkFor::File)?;
+        let walk = start.walk;
+        self.snapshots.begun();
+        self.output(Output::RollLog);
+        self.output(Output::Snapshot(start));
+        Some(walk)
+    }
+
+    /// Begins to walk the tree; the walk's end comes as an input. `None` while another one is under way.
+    pub(super) fn begin_walk(&mut self, database: &mut Database, whom: WalkFor) -> Option<SnapshotStart> {
+        let mut head = Vec::new();
+        let walk = database.begin_snapshot(&mut head)?;
+        self.walk = Some((walk, whom));
+        // Of a tree that is still between two txns the digest tells nothing.
+        let exact = database.tree().options().digest && !database.is_fuzzy();
+        let digest = exact.then(|| database.tree().digest());
+        Some(SnapshotStart { walk, zxid: database.last_zxid(), digest, head })
+    }
+
+    /// A walk has ended. Says for whom it was, unless its tree is gone.
+    pub(super) fn end_walk(&mut self, number: u64, whole: bool) -> Option<WalkFor> {
+        self.database.write().end_snapshot(number);
+        if let Some(installing) = self.installing.take_if(|installing| installing.walk == number) {
+            if whole {
+                self.installed(&installing);
+            } else {
+                self.send(Output::Fail("the leader's database cannot be written to disk".to_owned()));
+            }
+        }
+        self.walk.take_if(|(walk, _)| *walk == number).map(|(_, whom)| whom)
+    }
+
+    fn installed(&mut self, installing: &Installing) {
+        self.durable = self.last_logged;
+        if installing.logged_before > self.last_logged {
+            // These were never committed; after a restart they must not follow on the leader's database.
+            self.output(Output::Forget(self.last_logged));
+        }
+    }
+
+    /// The leader's database takes the place of this server's, and goes to disk before anything is built on it.
+    pub(super) fn take_over(&mut self, load: LoadDatabase) {
+        let before = self.installing.as_ref().map_or(self.last_logged, |earlier| earlier.logged_before);
+        let logged_before = before.max(self.last_logged);
+        self.install(load, Vec::new());
+        let database = Arc::clone(&self.database);
+        let walk = self.begin_file(&mut database.write());
+        self.installing = walk.map(|walk| Installing { walk, logged_before });
+    }
+
+    /// The log was cut, and this is what is left of the database.
+    pub(super) fn cut_back(&mut self, restored: Restored) {
+        self.install(restored.load, restored.history);
+        self.durable = self.last_logged;
+    }
+
+    /// Another database takes the place of this server's: nothing is in flight and nobody is connected.
+    fn install(&mut self, load: LoadDatabase, history: Vec<Logged>) {
+        self.last_logged = load.last_zxid();
+        self.history.clear();
+        history.into_iter().for_each(|(zxid, body)| self.history.push(zxid, body));
+        self.walk = None;
+        self.database.write().install(load);
+    }
+
+    /// Whether a leader's database is not on disk yet.
+    pub(super) const fn is_installing(&self) -> bool {
+        self.installing.is_some()
+    }
+
+    /// Wants something done on disk; [`Core::disk_work_done`] follows.
+    pub(super) fn disk_work(&mut self, output: Output) {
+        self.disk_work += 1;
+        self.output(output);
+    }
+
+    pub(super) const fn disk_work_done(&mut self) {
+        self.disk_work = self.disk_work.saturating_sub(1);
+    }
+
+    /// Whether all that this server has begun to put on disk is there.
+    pub(super) fn is_settled(&self) -> bool {
+        self.disk_work == 0 && self.installing.is_none() && self.durable >= self.last_logged
+    }
+
+    /// Closes a lane that a session has, behind what was sent.
+    pub(super) fn close_lane(&mut self, connection: Option<ConnectionId>, wake: &mut Vec<Waker>) {
+        if let Some(lane) = connection.and_then(|connection| self.lanes.remove(&connection)) {
+            wake.extend(lane.lock().close());
+        }
+    }
+
+    /// Cuts a lane without a word.
+    pub(super) fn cut_lane(&mut self, connection: Option<ConnectionId>, wake: &mut Vec<Waker>) {
+        if let Some(lane) = connection.and_then(|connection| self.lanes.remove(&connection)) {
+            wake.extend(lane.lock().cut());
+        }
+    }
+
+    /// This server serves nobody any more: all lanes are cut, and nobody waits for what is in flight.
+    pub(super) fn cut_clients(&mut self, wake: &mut Vec<Waker>) {
+        for lane in std::mem::take(&mut self.lanes).into_values() {
+            wake.extend(lane.lock().cut());
+        }
+        self.forwarded.abandon();
+        self.in_flight.abandon();
+    }
+}
+
+/// Closes a connection without an answer to what it asked.
+pub(super) fn drop_request(lane: &Lane, wake: &mut Vec<Waker>) {
+    lane.statistics().outstanding.fetch_sub(1, Relaxed);
+    wake.extend(lane.lock().cut());
+}

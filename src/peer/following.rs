@@ -1,0 +1,665 @@
+//! Following, with a vote or without: finding the leader, getting its history, then logging, acknowledging and applying
+//! what it says (zab.md 3, 5, 7, 8, 13).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::Output;
+use super::core::{Core, Leave, Outcome, drop_request};
+use super::standing::{Mode, Standing};
+use crate::ids::{ConnectionId, Epoch, LinkId, Now, SessionId, Sid, Zxid};
+use crate::jute::JuteWrite;
+use crate::pipeline::{Greeting, Lane, LoadDatabase, Origin, SyncRequest, WriteRequest, multi_layouts};
+use crate::proto::{ErrorCode, OpCode, Request};
+use crate::session::{Heartbeat, password};
+use crate::storage::epochs::EpochFile;
+use crate::storage::log_files::follows;
+use crate::zab::{Arrival, LearnerInfo, LearnerRequest, Logged, Packet};
+
+/// How often the leader is dialled before another one is looked for. It may have been elected a moment later than this
+/// server has heard of it.
+const DIALS_MAX: u32 = 12;
+/// The longest wait between two of them, ms.
+const REDIAL_MAX_MS: u64 = 100;
+
+/// The role of a server that follows another.
+#[derive(Debug)]
+pub(super) struct Following {
+    leader: Sid,
+    observer: bool,
+    link: LinkId,
+    stage: Stage,
+    dials: u32,
+    redial_at_ms: Option<u64>,
+    /// Until when the leader must be reached.
+    connect_until_ms: u64,
+    /// When the leader was last heard of.
+    heard_ms: u64,
+    /// The leader's epoch.
+    epoch: Epoch,
+    /// What has arrived and cannot be handled yet.
+    inbox: VecDeque<Arrival>,
+    /// What is to be sent.
+    out: Vec<u8>,
+    /// Ask for the whole database: what the leader sent does not fit this one's.
+    wants_database: bool,
+    sync: Sync,
+    /// Proposals logged and not yet committed.
+    pending: VecDeque<Zxid>,
+    /// Proposals logged and not yet acknowledged.
+    unacknowledged: VecDeque<Zxid>,
+    sessions: BTreeMap<SessionId, LocalSession>,
+    /// Clients that want a session back.
+    returning: Vec<Returning>,
+    /// Syncs that the leader has not answered.
+    syncs: VecDeque<SyncRequest>,
+}
+
+/// How far a learner has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Stage {
+    /// Until the leader is reached.
+    Dialling,
+    /// Until it tells the epoch.
+    Greeted,
+    /// Until the epoch is on disk as accepted.
+    Accepting,
+    /// Until it says how it will synchronise.
+    Accepted,
+    /// Until the log is cut.
+    Truncating,
+    /// Until NEWLEADER.
+    Synchronising,
+    /// Until all of the leader's history is on disk.
+    Recording,
+    /// Until the epoch is on disk as joined.
+    Joining,
+    /// Until UPTODATE.
+    Joined,
+    /// Serving.
+    Serving,
+}
+
+/// What the leader has sent before it let this server serve.
+#[derive(Debug, Default)]
+struct Sync {
+    /// Proposals, not logged yet.
+    proposals: VecDeque<Logged>,
+    /// The last one that is committed.
+    committed: Zxid,
+    /// The last one that came.
+    last: Zxid,
+    /// The database that came holds everything up to here.
+    database: Option<Zxid>,
+}
+
+/// A session of a client of this server.
+#[derive(Debug)]
+struct LocalSession {
+    connection: ConnectionId,
+    timeout_ms: i32,
+    heartbeat: Arc<Heartbeat>,
+    /// What the leader was told of it.
+    told_ms: u64,
+}
+
+/// A client that wants its session back, while the leader is asked.
+#[derive(Debug)]
+struct Returning {
+    session: SessionId,
+    timeout_ms: i32,
+    lane: Arc<Lane>,
+    read_only: Option<bool>,
+}
+
+impl Following {
+    /// Begins to follow.
+    pub(super) fn begin(core: &mut Core, now: Now, leader: Sid) -> Self {
+        let rules = core.ensemble();
+        let limit = if rules.connect_limit > 0 { rules.connect_limit } else { rules.init_limit };
+        let mut following = Self {
+            leader,
+            observer: rules.ensemble.is_observer(core.me()),
+            link: LinkId(0),
+            stage: Stage::Dialling,
+            dials: 0,
+            redial_at_ms: None,
+            connect_until_ms: now.steady_ms + core.ticks_ms(limit),
+            heard_ms: now.steady_ms,
+            epoch: 0,
+            inbox: VecDeque::new(),
+            out: Vec::new(),
+            wants_database: false,
+            sync: Sync::default(),
+            pending: VecDeque::new(),
+            unacknowledged: VecDeque::new(),
+            sessions: BTreeMap::new(),
+            returning: Vec::new(),
+            syncs: VecDeque::new(),
+        };
+        following.dial(core);
+        following
+    }
+
+    /// The epoch that it follows in, once it serves.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        (self.stage == Stage::Serving).then_some(self.epoch)
+    }
+
+    fn dial(&mut self, core: &mut Core) {
+        self.link = core.new_link();
+        self.stage = Stage::Dialling;
+        self.dials += 1;
+        self.redial_at_ms = None;
+        core.send(Output::Dial(self.link, self.leader));
+    }
+
+    /// Leaves the role.
+    pub(super) fn leave(&self, core: &mut Core) {
+        core.send(Output::CloseLeader(self.link));
+    }
+
+    pub(super) fn leader_connected(&mut self, core: &Core, now: Now, link: LinkId) {
+        if link == self.link && self.stage == Stage::Dialling {
+            self.heard_ms = now.steady_ms;
+            self.stage = Stage::Greeted;
+            let version = core.ensemble().ensemble.version();
+            let info = LearnerInfo::of_zkd(core.me(), self.observer, core.epochs.accepted, version);
+            self.send(&Packet::LearnerInfo(info));
+        }
+    }
+
+    pub(super) fn leader_gone(&mut self, now: Now, link: LinkId) -> Outcome {
+        if link != self.link {
+            return Ok(());
+        }
+        if self.stage != Stage::Dialling {
+            return Err(Leave::because("the connection to the leader is gone"));
+        }
+        if self.dials >= DIALS_MAX {
+            return Err(Leave::because("the leader cannot be reached"));
+        }
+        let wait_ms = (5 << self.dials.min(8)).min(REDIAL_MAX_MS);
+        self.redial_at_ms = Some(now.steady_ms + wait_ms);
+        Ok(())
+    }
+
+    fn send(&mut self, packet: &Packet) {
+        packet.encode(&mut self.out);
+    }
+
+    /// Begins again with this leader, and asks for its whole database.
+    fn ask_for_database(&mut self, core: &mut Core, reason: &str) -> Outcome {
+        if self.wants_database {
+            return Err(Leave::because(format!("the whole database was asked for, and yet {reason}")));
+        }
+        tracing::warn!(leader = ?self.leader, reason, "asking the leader for its whole database");
+        core.send(Output::CloseLeader(self.link));
+        self.wants_database = true;
+        (self.sync, self.inbox, self.out) = (Sync::default(), VecDeque::new(), Vec::new());
+        self.dials = 0;
+        self.dial(core);
+        Ok(())
+    }
+
+    pub(super) fn arrivals(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        link: LinkId,
+        arrivals: Vec<Arrival>,
+        wake: &mut Vec<Waker>,
+    ) -> Outcome {
+        if link != self.link {
+            return Ok(());
+        }
+        self.heard_ms = now.steady_ms;
+        self.inbox.extend(arrivals);
+        self.pump(core, now, wake)
+    }
+
+    /// Handles what has arrived, as far as that is possible now.
+    fn pump(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) -> Outcome {
+        while self.stage != Stage::Truncating
+            && let Some(arrival) = self.inbox.pop_front()
+        {
+            match arrival {
+                Arrival::Database(load) => self.take_database(core, *load),
+                Arrival::Packet(packet) if self.stage == Stage::Serving => self.packet(core, now, packet, wake)?,
+                Arrival::Packet(packet) => self.handshake(core, now, packet, wake)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn handshake(&mut self, core: &mut Core, now: Now, packet: Packet, wake: &mut Vec<Waker>) -> Outcome {
+        match (self.stage, packet) {
+            (Stage::Greeted, Packet::LeaderInfo { zxid, .. }) => self.accept_epoch(core, zxid.epoch()),
+            (Stage::Accepted, Packet::Diff(_)) => {
+                if self.wants_database {
+                    return Err(Leave::because("the leader has no database to send"));
+                }
+                self.sync.last = core.last_zxid().max(Zxid::ZERO);
+                self.stage = Stage::Synchronising;
+                Ok(())
+            }
+            (Stage::Accepted, Packet::Snap(zxid)) => {
+                self.sync.last = zxid;
+                self.stage = Stage::Synchronising;
+                Ok(())
+            }
+            (Stage::Accepted, Packet::Trunc(zxid)) => self.truncate(core, zxid),
+            (Stage::Synchronising | Stage::Recording | Stage::Joining | Stage::Joined, packet) => {
+                self.synchronise(core, now, packet, wake)
+            }
+            (stage, packet) => Err(Leave::because(format!("the leader sent {packet:?} while {stage:?}"))),
+        }
+    }
+
+    /// LEADERINFO: promise to follow nobody older.
+    fn accept_epoch(&mut self, core: &mut Core, epoch: Epoch) -> Outcome {
+        self.epoch = epoch;
+        let accepted = core.epochs.accepted;
+        if epoch < accepted {
+            return Err(Leave::because(format!("the leader's epoch {epoch} is older than the accepted {accepted}")));
+        }
+        if epoch == accepted {
+            self.acknowledge_epoch(core, -1);
+        } else {
+            self.stage = Stage::Accepting;
+            core.disk_work(Output::WriteEpoch(EpochFile::Accepted, epoch));
+        }
+        Ok(())
+    }
+
+    fn acknowledge_epoch(&mut self, core: &Core, joined: Epoch) {
+        // Who asks with zxid 0 gets everything (zab.md 4).
+        let zxid = if self.wants_database { Zxid::ZERO } else { core.last_zxid() };
+        self.send(&Packet::AckEpoch { zxid, epoch: joined });
+        self.stage = Stage::Accepted;
+    }
+
+    pub(super) fn epoch_written(&mut self, core: &mut Core, now: Now, file: EpochFile, epoch: Epoch) {
+        if epoch != self.epoch {
+            return;
+        }
+        match (self.stage, file) {
+            (Stage::Accepting, EpochFile::Accepted) => self.acknowledge_epoch(core, core.epochs.current),
+            (Stage::Joining, EpochFile::Current) => self.join(now),
+            (_, _) => {}
+        }
+    }
+
+    /// TRUNC: the leader has less than this server. What is known to be committed is never forgotten (zab.md 12.2).
+    fn truncate(&mut self, core: &mut Core, zxid: Zxid) -> Outcome {
+        if zxid < core.committed {
+            let reason = format!("it wants {zxid} to be the last txn, and {} is committed", core.committed);
+            return self.ask_for_database(core, &reason);
+        }
+        self.sync.last = zxid;
+        self.stage = Stage::Truncating;
+        core.disk_work(Output::Truncate(zxid));
+        Ok(())
+    }
+
+    /// The log was cut, and the database is what is left; or that could not be.
+    pub(super) fn truncated(&mut self, core: &mut Core, now: Now, restored: bool, wake: &mut Vec<Waker>) -> Outcome {
+        if self.stage != Stage::Truncating {
+            return Ok(());
+        }
+        if !restored {
+            return self.ask_for_database(core, "this log cannot be cut where the leader says");
+        }
+        self.stage = Stage::Synchronising;
+        self.pump(core, now, wake)
+    }
+
+    /// The database behind SNAP: it takes this one's place, and is on disk before anything is built on it.
+    fn take_database(&mut self, core: &mut Core, load: LoadDatabase) {
+        self.sync.database = Some(load.last_zxid());
+        core.take_over(load);
+        tracing::info!(zxid = %core.last_logged, "the leader's whole database has arrived");
+    }
+
+    /// What comes between the first packet of the synchronisation and UPTODATE.
+    fn synchronise(&mut self, core: &mut Core, now: Now, packet: Packet, wake: &mut Vec<Waker>) -> Outcome {
+        match packet {
+            Packet::Proposal { zxid, txn } => self.queue(core, zxid, txn),
+            Packet::Inform { zxid, txn } | Packet::InformAndActivate { zxid, txn, .. } => {
+                self.sync.committed = self.sync.committed.max(zxid);
+                self.queue(core, zxid, txn)
+            }
+            Packet::Commit(zxid) | Packet::CommitAndActivate { zxid, .. } => {
+                if zxid > self.sync.last {
+                    return Err(Leave::because(format!("the leader commits {zxid}, which it has not proposed")));
+                }
+                self.sync.committed = self.sync.committed.max(zxid);
+                Ok(())
+            }
+            Packet::NewLeader { zxid, .. } if self.stage == Stage::Synchronising => {
+                if zxid != Zxid::new(self.epoch, 0) {
+                    return Err(Leave::because(format!("NEWLEADER says {zxid}, and the epoch is {}", self.epoch)));
+                }
+                self.stage = Stage::Recording;
+                self.record(core, now, wake);
+                Ok(())
+            }
+            Packet::UpToDate if self.stage == Stage::Joined => {
+                self.serve(core);
+                Ok(())
+            }
+            // Not before UPTODATE (zab.md 4.1).
+            Packet::Ping(_) => Ok(()),
+            packet => Err(Leave::because(format!("the leader sent {packet:?} while {:?}", self.stage))),
+        }
+    }
+
+    fn queue(&mut self, core: &mut Core, zxid: Zxid, txn: bytes::Bytes) -> Outcome {
+        if self.sync.database.is_some_and(|has| zxid <= has) {
+            return Ok(());
+        }
+        if !follows(self.sync.last, zxid) {
+            let reason = format!("{zxid} came behind {}: something is missing between them", self.sync.last);
+            return self.ask_for_database(core, &reason);
+        }
+        self.check(&txn, zxid)?;
+        self.sync.last = zxid;
+        self.sync.proposals.push_back((zxid, txn));
+        Ok(())
+    }
+
+    /// A txn that does not decode must not get into the log (zab.md 12.2).
+    fn check(&self, txn: &[u8], zxid: Zxid) -> Outcome {
+        match crate::txn::Entry::decode(txn) {
+            Ok(entry) if entry.header.zxid == zxid => Ok(()),
+            Ok(entry) => Err(Leave::because(format!("txn {zxid} says that it is {}", entry.header.zxid))),
+            Err(error) => Err(Leave::because(format!("txn {zxid} does not decode: {error}"))),
+        }
+    }
+
+    /// NEWLEADER has come: first the leader's history is durable here, then the epoch, then that is acknowledged. The
+    /// order is what keeps committed txns (ZOOKEEPER-4643, -4646, -3911).
+    pub(super) fn record(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
+        if self.stage != Stage::Recording || core.is_installing() {
+            return;
+        }
+        let committed = self.sync.committed;
+        while let Some((zxid, txn)) = self.sync.proposals.pop_front_if(|(zxid, _)| *zxid <= committed) {
+            core.log(zxid, txn, Origin::Nobody);
+        }
+        let _nobody_is_connected = core.apply(now, committed, wake);
+        if core.durable < core.last_logged {
+            return;
+        }
+        self.stage = Stage::Joining;
+        core.disk_work(Output::WriteEpoch(EpochFile::Current, self.epoch));
+    }
+
+    fn join(&mut self, now: Now) {
+        self.stage = Stage::Joined;
+        self.heard_ms = now.steady_ms;
+        self.send(&Packet::Ack(Zxid::new(self.epoch, 0)));
+    }
+
+    /// UPTODATE.
+    fn serve(&mut self, core: &mut Core) {
+        self.send(&Packet::Ack(Zxid::new(self.epoch, 0)));
+        self.stage = Stage::Serving;
+        tracing::info!(leader = ?self.leader, epoch = self.epoch, observer = self.observer, "following");
+        core.committed = core.committed.max(core.last_logged).max(self.sync.committed);
+        for (zxid, txn) in std::mem::take(&mut self.sync.proposals) {
+            self.log(core, zxid, txn);
+        }
+        let committed = core.committed;
+        self.pending.retain(|zxid| *zxid > committed);
+        core.stand(Standing {
+            mode: if self.observer { Mode::Observer } else { Mode::Follower },
+            serves: true,
+            epoch: self.epoch,
+            leader: Some(self.leader),
+            since: core.last_logged,
+            ..Standing::default()
+        });
+    }
+
+    fn log(&mut self, core: &mut Core, zxid: Zxid, txn: bytes::Bytes) {
+        core.log(zxid, txn, Origin::Nobody);
+        self.pending.push_back(zxid);
+        if !self.observer {
+            self.unacknowledged.push_back(zxid);
+        }
+    }
+
+    /// A packet while all is well.
+    fn packet(&mut self, core: &mut Core, now: Now, packet: Packet, wake: &mut Vec<Waker>) -> Outcome {
+        match packet {
+            Packet::Proposal { zxid, txn } => {
+                self.expect(core, zxid)?;
+                self.check(&txn, zxid)?;
+                self.log(core, zxid, txn);
+            }
+            Packet::Commit(zxid) | Packet::CommitAndActivate { zxid, .. } => match self.pending.front() {
+                Some(first) if *first == zxid => {
+                    self.pending.pop_front();
+                    core.committed = zxid;
+                }
+                Some(first) => {
+                    return Err(Leave::because(format!("the leader commits {zxid}, and {first} is the next one")));
+                }
+                None => tracing::warn!(%zxid, "the leader commits what it has not proposed"),
+            },
+            Packet::Inform { zxid, txn } | Packet::InformAndActivate { zxid, txn, .. } => {
+                self.expect(core, zxid)?;
+                self.check(&txn, zxid)?;
+                core.log(zxid, txn, Origin::Nobody);
+                core.committed = zxid;
+            }
+            Packet::Ping(zxid) => {
+                let sessions = self.heard_sessions();
+                self.send(&Packet::Pong { zxid, sessions });
+            }
+            Packet::Sync => {
+                // What was committed before is seen by the one who asked.
+                self.apply(core, now, wake);
+                if let Some(request) = self.syncs.pop_front() {
+                    request.answer(&core.database.read(), now, wake);
+                }
+            }
+            Packet::Revalidated { session, valid } => self.revalidated(core, now, session, valid, wake),
+            other => tracing::debug!(?other, "ignored"),
+        }
+        Ok(())
+    }
+
+    fn expect(&self, core: &Core, zxid: Zxid) -> Outcome {
+        if zxid <= core.last_logged {
+            return Err(Leave::because(format!("the leader proposes {zxid} behind {}", core.last_logged)));
+        }
+        if !follows(core.last_logged.max(Zxid::new(self.epoch, 0)), zxid) {
+            return Err(Leave::because(format!("the leader proposes {zxid} right behind {}", core.last_logged)));
+        }
+        Ok(())
+    }
+
+    /// The sessions that were heard of since the leader was last told.
+    fn heard_sessions(&mut self) -> Vec<(SessionId, i32)> {
+        let mut heard = Vec::new();
+        for (id, session) in &mut self.sessions {
+            let heard_ms = session.heartbeat.heard_ms();
+            if heard_ms > session.told_ms {
+                session.told_ms = heard_ms;
+                heard.push((*id, session.timeout_ms));
+            }
+        }
+        heard
+    }
+
+    /// The log is durable up to `core.durable`: says so, each txn for itself, since Apache's leaders count so.
+    pub(super) fn durable(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
+        while let Some(zxid) = self.unacknowledged.pop_front_if(|zxid| *zxid <= core.durable) {
+            self.send(&Packet::Ack(zxid));
+        }
+        self.record(core, now, wake);
+    }
+
+    /// Applies what is committed, and answers.
+    pub(super) fn apply(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
+        if self.stage != Stage::Serving {
+            return;
+        }
+        let applied = core.apply(now, core.committed, wake);
+        for session in applied.ended {
+            let connection = self.sessions.remove(&session).map(|session| session.connection);
+            core.close_lane(connection, wake);
+        }
+    }
+
+    pub(super) fn connect(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        lane: &Arc<Lane>,
+        greeting: &Greeting,
+        wake: &mut Vec<Waker>,
+    ) {
+        if core.stopping || self.stage != Stage::Serving {
+            wake.extend(lane.lock().cut());
+            return;
+        }
+        let timeout_ms = core.rules.negotiation.settle(greeting.timeout_ms);
+        let read_only = greeting.read_only.map(|_| false);
+        if greeting.session == SessionId::NONE {
+            self.create_session(core, now, lane, timeout_ms, read_only);
+            return;
+        }
+        let session = greeting.session;
+        // The old connection goes before the password is looked at (CL-10).
+        let old = self.sessions.remove(&session).map(|session| session.connection);
+        core.cut_lane(old, wake);
+        if greeting.password != password(session) {
+            wake.extend(lane.refuse(read_only));
+            return;
+        }
+        self.send(&Packet::Revalidate { session, timeout_ms });
+        core.lanes.insert(lane.id, Arc::clone(lane));
+        self.returning.push(Returning { session, timeout_ms, lane: Arc::clone(lane), read_only });
+    }
+
+    fn create_session(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        lane: &Arc<Lane>,
+        timeout_ms: i32,
+        read_only: Option<bool>,
+    ) {
+        let session = core.new_session(|id| self.sessions.contains_key(&id));
+        let heartbeat = self.admit(now, session, lane.id, timeout_ms);
+        core.lanes.insert(lane.id, Arc::clone(lane));
+        let origin = Origin::Connect { lane: Arc::clone(lane), session, timeout_ms, heartbeat, read_only };
+        core.forwarded.push(session, 0, origin);
+        let mut body = Vec::with_capacity(4);
+        body.int(timeout_ms);
+        let op = OpCode::CREATE_SESSION;
+        self.send(&Packet::Request(LearnerRequest { session, cxid: 0, op, body: body.into(), identities: None }));
+    }
+
+    fn admit(&mut self, now: Now, session: SessionId, connection: ConnectionId, timeout_ms: i32) -> Arc<Heartbeat> {
+        let heartbeat = Arc::new(Heartbeat::default());
+        heartbeat.touch(now.steady_ms);
+        let local = LocalSession { connection, timeout_ms, heartbeat: Arc::clone(&heartbeat), told_ms: 0 };
+        self.sessions.insert(session, local);
+        heartbeat
+    }
+
+    fn revalidated(&mut self, core: &mut Core, now: Now, session: SessionId, valid: bool, wake: &mut Vec<Waker>) {
+        let Some(at) = self.returning.iter().position(|returning| returning.session == session) else { return };
+        let Returning { timeout_ms, lane, read_only, .. } = self.returning.remove(at);
+        if !valid {
+            core.lanes.remove(&lane.id);
+            wake.extend(lane.refuse(read_only));
+            return;
+        }
+        if !core.lanes.contains_key(&lane.id) {
+            // It went away while the leader was asked.
+            return;
+        }
+        let heartbeat = self.admit(now, session, lane.id, timeout_ms);
+        wake.extend(lane.open(session, timeout_ms, heartbeat, read_only));
+    }
+
+    pub(super) fn writes(&mut self, core: &mut Core, requests: Vec<WriteRequest>, wake: &mut Vec<Waker>, now: Now) {
+        for request in requests {
+            let WriteRequest { lane, session, xid, op, body, identities, received_ms } = request;
+            let is_here = self.sessions.get(&session).is_some_and(|local| local.connection == lane.id);
+            if core.stopping || self.stage != Stage::Serving || !is_here {
+                drop_request(&lane, wake);
+                continue;
+            }
+            let layouts = multi_layouts(op, &body);
+            let origin = Origin::Request { lane, xid, op, received_ms, layouts };
+            if op == OpCode::SYNC {
+                let Ok((_, Request::Sync(path))) = Request::decode(op, &body) else {
+                    core.in_flight.refuse(ErrorCode::MARSHALLING, origin, &core.database.read(), now, wake);
+                    continue;
+                };
+                let path = path.map(std::borrow::Cow::into_owned);
+                self.syncs.push_back(SyncRequest { origin, path });
+            } else {
+                core.forwarded.push(session, xid, origin);
+            }
+            let identities = Some(identities.to_vec());
+            self.send(&Packet::Request(LearnerRequest { session, cxid: xid, op, body, identities }));
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, session: SessionId, connection: ConnectionId) {
+        if self.sessions.get(&session).is_some_and(|local| local.connection == connection) {
+            self.sessions.remove(&session);
+        }
+    }
+
+    pub(super) fn tick(&mut self, core: &mut Core, now: Now) -> Outcome {
+        if self.stage == Stage::Dialling && now.steady_ms >= self.connect_until_ms {
+            return Err(Leave::because("the leader was not reached in time"));
+        }
+        if self.redial_at_ms.is_some_and(|at| now.steady_ms >= at) {
+            self.dial(core);
+        }
+        if now.steady_ms >= self.silence_until_ms(core) {
+            return Err(Leave::because("the leader is silent"));
+        }
+        Ok(())
+    }
+
+    /// Until when the leader may be silent.
+    fn silence_until_ms(&self, core: &Core) -> u64 {
+        let rules = core.ensemble();
+        let ticks = if self.stage < Stage::Joined { rules.init_limit } else { rules.sync_limit };
+        self.heard_ms + core.ticks_ms(ticks)
+    }
+
+    /// When [`Following::tick`] is due.
+    pub(super) fn next_deadline(&self, core: &Core) -> u64 {
+        let dialling = (self.stage == Stage::Dialling).then_some(self.connect_until_ms);
+        let deadlines = [Some(self.silence_until_ms(core)), dialling, self.redial_at_ms];
+        deadlines.into_iter().flatten().min().unwrap_or(u64::MAX)
+    }
+
+    /// Hands over what is to be sent.
+    pub(super) fn flush(&mut self, core: &mut Core) {
+        if !self.out.is_empty() {
+            core.send(Output::ToLeader(self.link, std::mem::take(&mut self.out)));
+        }
+    }
+
+    /// Clients whose syncs and sessions the leader will not tell about any more.
+    pub(super) fn abandon(&mut self) {
+        for request in self.syncs.drain(..) {
+            request.origin.abandon();
+        }
+        self.returning.clear();
+        self.sessions.clear();
+    }
+}

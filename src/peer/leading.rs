@@ -1,0 +1,644 @@
+//! Leading: alone at once; in an ensemble once a quorum has promised the epoch and has its history (zab.md 3, 4, 6, 7).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::Output;
+use super::core::{Core, Leave, Outcome, WalkFor};
+use super::learners::{Learner, Learners, Stage, standing};
+use super::serving::Serving;
+use super::standing::{Mode, Standing};
+use crate::ids::{Epoch, LinkId, Now, Sid, Zxid};
+use crate::storage::epochs::EpochFile;
+use crate::zab::{Acks, Behind, Candidacy, EpochAgreement, LearnerInfo, Logged, PROTOCOL_VERSION, Packet, Plan, plan};
+
+/// The role of the one who orders writes.
+#[derive(Debug)]
+pub(super) struct Leading {
+    /// Set once writes are taken.
+    pub(super) serving: Option<Serving>,
+    /// The others; `None` for a server alone.
+    reign: Option<Reign>,
+}
+
+/// How far a leader has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Phase {
+    /// Until a quorum has told its accepted epoch.
+    Epoch,
+    /// Until the new epoch is on this server's disk as accepted.
+    Promising,
+    /// Until a quorum has accepted the new one, and nobody of it knows more than the leader.
+    Histories,
+    /// Until the new epoch is on this server's disk as joined.
+    Joining,
+    /// Until a quorum has the leader's history.
+    Synchronising,
+    /// Broadcast.
+    Serving,
+}
+
+/// What a leader knows of its ensemble.
+#[derive(Debug)]
+struct Reign {
+    phase: Phase,
+    phase_until_ms: u64,
+    agreement: EpochAgreement,
+    /// The new epoch, once it is agreed.
+    epoch: Epoch,
+    /// What it was elected for.
+    own: Candidacy,
+    /// Who has accepted the epoch without knowing more.
+    compared: BTreeSet<Sid>,
+    /// Who has the history.
+    joined: BTreeSet<Sid>,
+    acks: Acks,
+    learners: Learners,
+    /// Proposals up to here have been sent.
+    broadcast: Zxid,
+    ping_at_ms: u64,
+    check_at_ms: u64,
+}
+
+impl Reign {
+    /// The epoch's zxid before its first txn.
+    const fn zxid(&self) -> Zxid {
+        Zxid::new(self.epoch, 0)
+    }
+}
+
+impl Leading {
+    /// A server without others.
+    pub(super) fn alone(core: &mut Core, now: Now) -> Result<Self, Leave> {
+        let last = core.last_logged;
+        core.committed = last;
+        let serving = Serving::begin(core, now, last)?;
+        core.stand(Standing { mode: Mode::Standalone, serves: true, since: last, ..Standing::default() });
+        Ok(Self { serving: Some(serving), reign: None })
+    }
+
+    /// A server that was elected.
+    pub(super) fn elected(core: &mut Core, now: Now) -> Result<Self, Leave> {
+        core.output(Output::Listen(true));
+        let me = core.me();
+        let reign = Reign {
+            phase: Phase::Epoch,
+            phase_until_ms: now.steady_ms + core.ticks_ms(core.ensemble().init_limit),
+            agreement: EpochAgreement::new(me, core.epochs.accepted),
+            epoch: 0,
+            own: Candidacy { zxid: core.last_zxid(), epoch: core.epochs.current },
+            compared: BTreeSet::from([me]),
+            joined: BTreeSet::new(),
+            acks: Acks::default(),
+            learners: Learners::new(),
+            broadcast: core.last_logged,
+            ping_at_ms: now.steady_ms + core.rules.tick_ms / 2,
+            check_at_ms: now.steady_ms + core.rules.tick_ms,
+        };
+        let mut leading = Self { serving: None, reign: Some(reign) };
+        leading.try_agree(core)?;
+        Ok(leading)
+    }
+
+    /// Whether the epoch has begun.
+    pub(super) fn is_serving(&self) -> bool {
+        self.serving.is_some()
+    }
+
+    /// The epoch that it leads, once it serves.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.reign.as_ref().filter(|reign| reign.phase == Phase::Serving).map(|reign| reign.epoch)
+    }
+
+    /// Whether clients are taken.
+    pub(super) fn takes_clients(&self, core: &Core) -> bool {
+        self.is_serving() && core.rules.ensemble.as_ref().is_none_or(|ensemble| ensemble.leader_serves)
+    }
+
+    /// Own log durable.
+    pub(super) fn durable(&mut self, core: &mut Core) {
+        let me = core.me();
+        match &mut self.reign {
+            // A quorum of one.
+            None => core.committed = core.durable,
+            Some(reign) => {
+                reign.acks.note(me, core.durable);
+                self.commit(core);
+            }
+        }
+    }
+
+    pub(super) fn connected(&mut self, core: &mut Core, now: Now, link: LinkId) {
+        match &mut self.reign {
+            Some(reign) => {
+                reign.learners.insert(link, Learner::new(now.steady_ms));
+            }
+            None => core.output(Output::CloseLearner(link)),
+        }
+    }
+
+    /// A learner's connection is gone.
+    pub(super) fn gone(&mut self, core: &mut Core, link: LinkId) {
+        let Some(reign) = &mut self.reign else { return };
+        let Some(learner) = reign.learners.remove(&link) else { return };
+        if let Stage::Reading(_) = learner.stage {
+            core.history.release();
+        }
+        if let Some(sid) = learner.sid
+            && !reign.learners.values().any(|other| other.sid == Some(sid) && other.stage >= Stage::Synced)
+        {
+            reign.acks.forget(sid);
+        }
+        self.stand(core);
+    }
+
+    fn close(&mut self, core: &mut Core, link: LinkId, reason: &str) {
+        if let Some(learner) = self.reign.as_ref().and_then(|reign| reign.learners.get(&link)) {
+            tracing::warn!(learner = ?learner.sid, reason, "closing a learner's connection");
+            core.output(Output::CloseLearner(link));
+            self.gone(core, link);
+        }
+    }
+
+    pub(super) fn packets(&mut self, core: &mut Core, now: Now, link: LinkId, packets: Vec<Packet>) -> Outcome {
+        for packet in packets {
+            let Some(learner) = self.reign.as_mut().and_then(|reign| reign.learners.get_mut(&link)) else {
+                return Ok(());
+            };
+            learner.heard_ms = now.steady_ms;
+            self.packet(core, now, link, packet)?;
+        }
+        Ok(())
+    }
+
+    fn packet(&mut self, core: &mut Core, now: Now, link: LinkId, packet: Packet) -> Outcome {
+        let Some(reign) = &mut self.reign else { return Ok(()) };
+        let Some(learner) = reign.learners.get_mut(&link) else { return Ok(()) };
+        match (learner.stage, packet) {
+            (Stage::Connected, Packet::LearnerInfo(info)) => self.greet(core, link, info)?,
+            (Stage::Invited, Packet::AckEpoch { zxid, epoch }) => self.compare(core, link, zxid, epoch)?,
+            (stage, Packet::Ack(zxid)) if stage >= Stage::Syncing => self.ack(core, now, link, zxid)?,
+            (stage, packet) if stage >= Stage::Synced => self.ordinary(core, now, link, packet)?,
+            (_, packet) => {
+                let reason = format!("it sent {packet:?} out of turn");
+                self.close(core, link, &reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// What learners send while all is well.
+    fn ordinary(&mut self, core: &mut Core, now: Now, link: LinkId, packet: Packet) -> Outcome {
+        let Some(serving) = &mut self.serving else { return Ok(()) };
+        match packet {
+            Packet::Request(_) if core.stopping => {}
+            Packet::Request(request) => serving.learner_request(core, now, link, &request)?,
+            Packet::Pong { sessions, .. } => serving.touch(now, &sessions),
+            Packet::Revalidate { session, timeout_ms } => {
+                let valid = serving.revalidate(now, link, session, timeout_ms);
+                self.send(link, &Packet::Revalidated { session, valid });
+            }
+            // Unknown kinds are ignored once the handshake is over (zab.md 1).
+            other => tracing::debug!(?link, ?other, "ignored"),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, link: LinkId, packet: &Packet) {
+        if let Some(learner) = self.reign.as_mut().and_then(|reign| reign.learners.get_mut(&link)) {
+            learner.send(packet);
+        }
+    }
+
+    /// FOLLOWERINFO or OBSERVERINFO.
+    fn greet(&mut self, core: &mut Core, link: LinkId, info: LearnerInfo) -> Outcome {
+        let config_version = core.ensemble().ensemble.version();
+        if info.config_version > config_version {
+            let reason = format!("its configuration {:x} is newer than {config_version:x}", info.config_version);
+            self.close(core, link, &reason);
+            return Ok(());
+        }
+        let sid = info.sid.and_then(|sid| u8::try_from(sid).ok()).map(Sid);
+        let voter = !info.observer && sid.is_some_and(|sid| core.quorums().is_voter(sid));
+        // A learner that connects again has left its old connection.
+        let same = |(other, learner): (&LinkId, &Learner)| (*other != link && learner.sid == sid).then_some(*other);
+        let old = self.reign.as_ref().filter(|_| sid.is_some()).and_then(|reign| reign.learners.iter().find_map(same));
+        if let Some(old) = old {
+            self.close(core, old, "the same server has connected again");
+        }
+        let Some(reign) = &mut self.reign else { return Ok(()) };
+        let Some(learner) = reign.learners.get_mut(&link) else { return Ok(()) };
+        (learner.info, learner.sid, learner.voter, learner.stage) = (Some(info), sid, voter, Stage::Told);
+        tracing::info!(learner = ?sid, observer = info.observer, voter, "a learner has come");
+        if reign.phase >= Phase::Histories {
+            self.invite(link);
+            return Ok(());
+        }
+        reign.agreement.tell(sid.filter(|_| voter), info.epoch);
+        self.try_agree(core)
+    }
+
+    fn try_agree(&mut self, core: &mut Core) -> Outcome {
+        let Some(reign) = &mut self.reign else { return Ok(()) };
+        if reign.phase > Phase::Epoch {
+            return Ok(());
+        }
+        if let Some(epoch) = reign.agreement.agree(core.quorums()) {
+            reign.epoch = epoch;
+            reign.phase = Phase::Promising;
+            core.disk_work(Output::WriteEpoch(EpochFile::Accepted, epoch));
+        }
+        Ok(())
+    }
+
+    /// LEADERINFO.
+    fn invite(&mut self, link: LinkId) {
+        let Some(reign) = &mut self.reign else { return };
+        let zxid = reign.zxid();
+        if let Some(learner) = reign.learners.get_mut(&link) {
+            learner.send(&Packet::LeaderInfo { zxid, protocol: PROTOCOL_VERSION });
+            learner.stage = Stage::Invited;
+        }
+    }
+
+    pub(super) fn epoch_written(&mut self, core: &mut Core, now: Now, file: EpochFile) -> Outcome {
+        let Some(reign) = &mut self.reign else { return Ok(()) };
+        reign.phase_until_ms = now.steady_ms + core.ticks_ms(core.ensemble().init_limit);
+        match file {
+            EpochFile::Accepted => {
+                reign.phase = Phase::Histories;
+                for link in self.links(|learner| learner.stage == Stage::Told) {
+                    self.invite(link);
+                }
+                self.try_compare(core)
+            }
+            EpochFile::Current => {
+                reign.phase = Phase::Synchronising;
+                reign.joined.insert(core.me());
+                self.synchronise_waiting(core);
+                self.try_begin(core, now)
+            }
+        }
+    }
+
+    fn links(&self, wanted: impl Fn(&Learner) -> bool) -> Vec<LinkId> {
+        let learners = self.reign.iter().flat_map(|reign| &reign.learners);
+        learners.filter(|(_, learner)| wanted(learner)).map(|(link, _)| *link).collect()
+    }
+
+    /// ACKEPOCH: nobody may follow who knows more than the leader; those that come late were outvoted.
+    fn compare(&mut self, core: &mut Core, link: LinkId, zxid: Zxid, epoch: Epoch) -> Outcome {
+        let Some(reign) = &mut self.reign else { return Ok(()) };
+        let Some(learner) = reign.learners.get_mut(&link) else { return Ok(()) };
+        learner.stage = Stage::Waiting(zxid);
+        if reign.phase > Phase::Histories {
+            self.synchronise_waiting(core);
+            return Ok(());
+        }
+        if epoch == -1 {
+            return Ok(());
+        }
+        if (epoch, zxid) > (reign.own.epoch, reign.own.zxid) {
+            self.close(core, link, "it knows more than this leader");
+            return Ok(());
+        }
+        if zxid != Zxid(-1)
+            && let Some(sid) = learner.sid.filter(|_| learner.voter)
+        {
+            reign.compared.insert(sid);
+        }
+        self.try_compare(core)
+    }
+
+    fn try_compare(&mut self, core: &mut Core) -> Outcome {
+        let Some(reign) = &mut self.reign else { return Ok(()) };
+        if reign.phase == Phase::Histories && core.quorums().is_quorum(|sid| reign.compared.contains(&sid)) {
+            reign.phase = Phase::Joining;
+            core.disk_work(Output::WriteEpoch(EpochFile::Current, reign.epoch));
+        }
+        Ok(())
+    }
+
+    /// Synchronises whoever waits for it, as far as that is possible now.
+    fn synchronise_waiting(&mut self, core: &mut Core) {
+        if self.reign.as_ref().is_none_or(|reign| reign.phase < Phase::Synchronising) {
+            return;
+        }
+        for link in self.links(|learner| matches!(learner.stage, Stage::Waiting(_))) {
+            self.synchronise(core, link);
+        }
+    }
+
+    fn synchronise(&mut self, core: &mut Core, link: LinkId) {
+        // What is proposed already is sent as such to those who are there already.
+        self.broadcast(core);
+        let Some(reign) = &mut self.reign else { return };
+        let epoch_zxid = reign.zxid();
+        let Some(learner) = reign.learners.get_mut(&link) else { return };
+        let Stage::Waiting(zxid) = learner.stage else { return };
+        let last = core.database.read().last_zxid();
+        let behind = Behind { zxid, is_zkd: learner.is_zkd() };
+        let rules = core.ensemble();
+        let mut plan = plan(&core.history, last, behind, rules.force_snapshot);
+        if matches!(plan, Plan::Log { .. }) && !rules.sync_from_log {
+            plan = Plan::Snap;
+        }
+        tracing::info!(learner = ?learner.sid, has = %zxid, last = %last, ?plan, "synchronising a learner");
+        match plan {
+            Plan::Diff { from, to } => {
+                learner.send(&Packet::Diff(to));
+                put_committed(learner, core.history.behind(from));
+                self.complete(core, link);
+            }
+            Plan::Trunc { to } => {
+                learner.send(&Packet::Trunc(to));
+                put_committed(learner, core.history.behind(to));
+                self.complete(core, link);
+            }
+            Plan::Log { from, until } => {
+                learner.stage = Stage::Reading(from);
+                core.history.hold();
+                core.output(Output::ReadLog(link, from, until));
+            }
+            Plan::Snap => {
+                let database = Arc::clone(&core.database);
+                let start = core.begin_walk(&mut database.write(), WalkFor::Learner(link));
+                // While the tree is walked for somebody else, this one goes on waiting.
+                let Some(mut start) = start else { return };
+                if !learner.is_zkd() && zxid > start.zxid {
+                    // Apache would find its newer txns in its log again after a restart: they must be older than the
+                    // snapshot it writes (ARCHITECTURE.md, "Forgetting").
+                    start.zxid = epoch_zxid.max(start.zxid);
+                }
+                let out = std::mem::take(&mut learner.out);
+                if !out.is_empty() {
+                    core.output(Output::ToLearner(link, out));
+                }
+                core.output(Output::DatabaseToLearner(link, start));
+                self.complete(core, link);
+            }
+        }
+    }
+
+    pub(super) fn log_read(&mut self, core: &mut Core, link: LinkId, txns: Option<Vec<Logged>>) {
+        let Some(reign) = &mut self.reign else { return };
+        let Some(learner) = reign.learners.get_mut(&link) else { return };
+        let Stage::Reading(from) = learner.stage else { return };
+        core.history.release();
+        let Some(txns) = txns else {
+            // The log does not lead there: the whole database does.
+            learner.stage = Stage::Waiting(Zxid(-1));
+            self.synchronise(core, link);
+            return;
+        };
+        let last = core.history.bounds().map_or(from, |(_, max)| max);
+        learner.send(&Packet::Diff(last));
+        put_committed(learner, txns.iter());
+        put_committed(learner, core.history.behind(txns.last().map_or(from, |(zxid, _)| *zxid)));
+        self.complete(core, link);
+    }
+
+    /// NEWLEADER, and behind it all that is not committed yet (zab.md 12.1).
+    fn complete(&mut self, core: &Core, link: LinkId) {
+        let Some(reign) = &mut self.reign else { return };
+        let zxid = reign.zxid();
+        let Some(learner) = reign.learners.get_mut(&link) else { return };
+        let config = Some(core.ensemble().ensemble.text().into());
+        learner.send(&Packet::NewLeader { zxid, config });
+        for (zxid, txn) in core.in_flight.txns() {
+            let committed = zxid <= core.committed;
+            if learner.is_observer() {
+                if committed {
+                    learner.send(&Packet::Inform { zxid, txn: txn.clone() });
+                }
+                continue;
+            }
+            learner.send(&Packet::Proposal { zxid, txn: txn.clone() });
+            if committed {
+                learner.send(&Packet::Commit(zxid));
+            }
+        }
+        learner.stage = Stage::Syncing;
+    }
+
+    /// A walk has ended, this leader's or another's.
+    pub(super) fn walk_ended(&mut self, core: &mut Core, whom: WalkFor, whole: bool) {
+        if let (WalkFor::Learner(link), false) = (whom, whole) {
+            self.close(core, link, "the database could not be sent");
+        }
+        self.synchronise_waiting(core);
+    }
+
+    fn ack(&mut self, core: &mut Core, now: Now, link: LinkId, zxid: Zxid) -> Outcome {
+        let Some(reign) = &mut self.reign else { return Ok(()) };
+        let epoch_zxid = reign.zxid();
+        let Some(learner) = reign.learners.get_mut(&link) else { return Ok(()) };
+        if zxid == epoch_zxid {
+            if learner.stage > Stage::Syncing {
+                return Ok(());
+            }
+            learner.stage = Stage::Synced;
+            tracing::info!(learner = ?learner.sid, "a learner is synchronised");
+            if let Some(sid) = learner.sid.filter(|_| learner.voter) {
+                reign.joined.insert(sid);
+                if learner.acked > Zxid::ZERO {
+                    reign.acks.note(sid, learner.acked);
+                }
+            }
+            if self.is_serving() {
+                self.let_serve(link);
+                self.stand(core);
+                self.commit(core);
+                return Ok(());
+            }
+            return self.try_begin(core, now);
+        }
+        if zxid.epoch() != epoch_zxid.epoch() || zxid > core.last_logged {
+            return Ok(());
+        }
+        learner.acked = learner.acked.max(zxid);
+        if let Some(sid) = learner.sid.filter(|_| learner.voter && learner.stage >= Stage::Synced) {
+            reign.acks.note(sid, learner.acked);
+            self.commit(core);
+        }
+        Ok(())
+    }
+
+    fn let_serve(&mut self, link: LinkId) {
+        if let Some(learner) = self.reign.as_mut().and_then(|reign| reign.learners.get_mut(&link)) {
+            learner.send(&Packet::UpToDate);
+            learner.stage = Stage::Serving;
+        }
+    }
+
+    /// Begins the epoch once a quorum has the history.
+    fn try_begin(&mut self, core: &mut Core, now: Now) -> Outcome {
+        let Some(reign) = &mut self.reign else { return Ok(()) };
+        if reign.phase != Phase::Synchronising || !core.quorums().is_quorum(|sid| reign.joined.contains(&sid)) {
+            return Ok(());
+        }
+        reign.phase = Phase::Serving;
+        let zxid = reign.zxid();
+        reign.check_at_ms = now.steady_ms + core.rules.tick_ms;
+        core.committed = zxid;
+        core.database.write().begin_epoch(zxid);
+        reign.broadcast = zxid;
+        tracing::info!(epoch = reign.epoch, "leading");
+        let serving = Serving::begin(core, now, zxid)?;
+        self.serving = Some(serving);
+        for link in self.links(|learner| learner.stage == Stage::Synced) {
+            self.let_serve(link);
+        }
+        self.stand(core);
+        Ok(())
+    }
+
+    fn stand(&self, core: &mut Core) {
+        let Some(reign) = self.reign.as_ref().filter(|reign| reign.phase == Phase::Serving) else { return };
+        core.stand(Standing {
+            mode: Mode::Leader,
+            serves: self.takes_clients(core),
+            epoch: reign.epoch,
+            leader: Some(core.me()),
+            learners: standing(&reign.learners),
+            since: reign.zxid(),
+        });
+    }
+
+    /// Sends what was proposed since the last time.
+    fn broadcast(&mut self, core: &Core) {
+        let Some(reign) = &mut self.reign else { return };
+        if core.last_logged <= reign.broadcast {
+            return;
+        }
+        let from = reign.broadcast;
+        for (zxid, txn) in core.in_flight.txns().filter(|(zxid, _)| *zxid > from) {
+            let packet = Packet::Proposal { zxid, txn: txn.clone() };
+            for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
+                if !learner.is_observer() {
+                    learner.send(&packet);
+                }
+            }
+        }
+        reign.broadcast = core.last_logged;
+    }
+
+    /// Commits what a quorum has made durable.
+    fn commit(&mut self, core: &mut Core) {
+        self.broadcast(core);
+        let Some(reign) = self.reign.as_mut().filter(|reign| reign.phase == Phase::Serving) else { return };
+        let Some(upto) = reign.acks.committed(core.quorums()).filter(|upto| *upto > core.committed) else { return };
+        let newly = |zxid: Zxid| zxid > core.committed && zxid <= upto;
+        for (zxid, txn) in core.in_flight.txns().filter(|(zxid, _)| newly(*zxid)) {
+            let (commit, inform) = (Packet::Commit(zxid), Packet::Inform { zxid, txn: txn.clone() });
+            for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
+                learner.send(if learner.is_observer() { &inform } else { &commit });
+            }
+        }
+        core.committed = upto;
+    }
+
+    /// Applies what is committed, and answers.
+    pub(super) fn apply(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
+        let Some(serving) = &mut self.serving else { return };
+        let applied = core.apply(now, core.committed, wake);
+        serving.applied(core.database.read().last_zxid());
+        serving.ended(core, &applied.ended, wake);
+        for link in applied.synced {
+            self.send(link, &Packet::Sync);
+        }
+    }
+
+    pub(super) fn tick(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) -> Outcome {
+        if let Some(serving) = &mut self.serving {
+            serving.tick(core, now, wake)?;
+        }
+        let Some(reign) = &mut self.reign else { return Ok(()) };
+        if reign.phase < Phase::Serving && now.steady_ms >= reign.phase_until_ms {
+            return Err(Leave::because(format!("no quorum came in time ({:?})", reign.phase)));
+        }
+        if now.steady_ms >= reign.ping_at_ms {
+            reign.ping_at_ms = now.steady_ms + core.rules.tick_ms / 2;
+            self.ping(core, now);
+        }
+        self.check(core, now)
+    }
+
+    fn ping(&mut self, core: &mut Core, now: Now) {
+        let patience_ms = core.ticks_ms(core.ensemble().sync_limit);
+        let first_ms = core.ticks_ms(core.ensemble().init_limit);
+        let Some(reign) = &mut self.reign else { return };
+        let last = core.last_logged.max(reign.zxid());
+        let mut late = Vec::new();
+        for (link, learner) in &mut reign.learners {
+            let silent_ms = now.steady_ms.saturating_sub(learner.heard_ms);
+            let owes_ms = learner.owes.filter(|(zxid, _)| learner.acked < *zxid);
+            if silent_ms > if learner.stage >= Stage::Synced { patience_ms } else { first_ms } {
+                late.push((*link, "it is silent"));
+            } else if owes_ms.is_some_and(|(_, since)| now.steady_ms.saturating_sub(since) > patience_ms) {
+                late.push((*link, "it does not acknowledge what was proposed"));
+            }
+            if owes_ms.is_none() {
+                let owing =
+                    learner.stage >= Stage::Synced && !learner.is_observer() && core.last_logged > learner.acked;
+                let proposed = core.last_logged.epoch() == reign.epoch;
+                learner.owes = (owing && proposed).then_some((core.last_logged, now.steady_ms));
+            }
+            if learner.is_forwarded_to() {
+                learner.send(&Packet::Ping(last));
+            }
+        }
+        for (link, reason) in late {
+            self.close(core, link, reason);
+        }
+    }
+
+    /// A leader without a quorum steps down (EN-14).
+    fn check(&mut self, core: &Core, now: Now) -> Outcome {
+        let Some(reign) = self.reign.as_mut().filter(|reign| reign.phase == Phase::Serving) else { return Ok(()) };
+        if now.steady_ms < reign.check_at_ms {
+            return Ok(());
+        }
+        reign.check_at_ms = now.steady_ms + core.rules.tick_ms;
+        let me = core.me();
+        let patience_ms = core.ticks_ms(core.ensemble().sync_limit);
+        let alive = |learner: &&Learner| {
+            learner.stage >= Stage::Synced && now.steady_ms.saturating_sub(learner.heard_ms) <= patience_ms
+        };
+        let synced: BTreeSet<_> = reign.learners.values().filter(alive).filter_map(|learner| learner.sid).collect();
+        if core.quorums().is_quorum(|sid| sid == me || synced.contains(&sid)) {
+            return Ok(());
+        }
+        Err(Leave::because(format!("no quorum follows any more, only {synced:?}")))
+    }
+
+    /// Hands over what is to be sent.
+    pub(super) fn flush(&mut self, core: &mut Core) {
+        self.broadcast(core);
+        let Some(reign) = &mut self.reign else { return };
+        for (link, learner) in reign.learners.iter_mut().filter(|(_, learner)| !learner.out.is_empty()) {
+            let out = std::mem::take(&mut learner.out);
+            core.send(Output::ToLearner(*link, out));
+        }
+    }
+
+    /// When [`Leading::tick`] is due.
+    pub(super) fn next_deadline(&self, core: &Core) -> Option<u64> {
+        // Nothing expires that cannot be logged.
+        let serving = self.serving.as_ref().filter(|_| !core.disk_full && !core.stopping).map(Serving::next_deadline);
+        let reign = self.reign.as_ref().map(|reign| {
+            let phase = if reign.phase < Phase::Serving { reign.phase_until_ms } else { reign.check_at_ms };
+            phase.min(reign.ping_at_ms)
+        });
+        serving.into_iter().chain(reign).min()
+    }
+}
+
+/// Committed txns, each with its COMMIT.
+fn put_committed<'a>(learner: &mut Learner, txns: impl Iterator<Item = &'a Logged>) {
+    for (zxid, txn) in txns {
+        learner.send(&Packet::Proposal { zxid: *zxid, txn: txn.clone() });
+        learner.send(&Packet::Commit(*zxid));
+    }
+}

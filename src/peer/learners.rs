@@ -1,0 +1,91 @@
+//! A learner as its leader sees it: how far it has come, and what is on its way to it.
+
+use std::collections::BTreeMap;
+
+use super::standing::LearnerStanding;
+use crate::ids::{LinkId, Sid, Zxid};
+use crate::zab::{LearnerInfo, Packet};
+
+/// How far a learner has come (zab.md 3, 4, 6).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Stage {
+    /// It has connected.
+    Connected,
+    /// It has told its accepted epoch.
+    Told,
+    /// It was told the new epoch.
+    Invited,
+    /// It has accepted the epoch, and waits to be synchronised from this txn on.
+    Waiting(Zxid),
+    /// The log on disk is being read for it.
+    Reading(Zxid),
+    /// NEWLEADER is on its way.
+    Syncing,
+    /// It has the history of this epoch.
+    Synced,
+    /// It was told to serve.
+    Serving,
+}
+
+/// One learner.
+#[derive(Debug)]
+pub(super) struct Learner {
+    pub(super) stage: Stage,
+    pub(super) info: Option<LearnerInfo>,
+    /// Its number, if it is one that a server can have.
+    pub(super) sid: Option<Sid>,
+    pub(super) voter: bool,
+    /// When it was last heard of.
+    pub(super) heard_ms: u64,
+    /// The last txn that it has acknowledged.
+    pub(super) acked: Zxid,
+    /// A proposal that it has not acknowledged, and since when that is so.
+    pub(super) owes: Option<(Zxid, u64)>,
+    /// What is to be sent.
+    pub(super) out: Vec<u8>,
+}
+
+impl Learner {
+    pub(super) const fn new(now_ms: u64) -> Self {
+        Self {
+            stage: Stage::Connected,
+            info: None,
+            sid: None,
+            voter: false,
+            heard_ms: now_ms,
+            acked: Zxid::ZERO,
+            owes: None,
+            out: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_observer(&self) -> bool {
+        self.info.is_some_and(|info| info.observer)
+    }
+
+    pub(super) fn is_zkd(&self) -> bool {
+        self.info.is_some_and(|info| info.is_zkd)
+    }
+
+    /// Whether proposals and commits are sent to it.
+    pub(super) fn is_forwarded_to(&self) -> bool {
+        self.stage >= Stage::Syncing
+    }
+
+    pub(super) fn send(&mut self, packet: &Packet) {
+        packet.encode(&mut self.out);
+    }
+}
+
+/// All learners.
+pub(super) type Learners = BTreeMap<LinkId, Learner>;
+
+pub(super) fn standing(learners: &Learners) -> Vec<LearnerStanding> {
+    let seen = |learner: &Learner| LearnerStanding {
+        sid: learner.sid,
+        voter: learner.voter,
+        observer: learner.is_observer(),
+        synced: learner.stage >= Stage::Synced,
+    };
+    learners.values().filter(|learner| learner.info.is_some()).map(seen).collect()
+}

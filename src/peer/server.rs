@@ -1,0 +1,386 @@
+//! A server: what it keeps, the role that it is in, and the election that gives it the next one.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::core::{Core, Outcome, drop_request};
+use super::following::Following;
+use super::leading::Leading;
+use super::rules::PeerRules;
+use super::standing::{Mode, Standing};
+use super::{Beginning, Input, Machine, Output};
+use crate::ids::{Now, Sid, Zxid};
+use crate::pipeline::{Lane, WriteRequest};
+use crate::session::Sessions;
+use crate::storage::epochs::EpochFile;
+use crate::zab::{Candidacy, Election, PeerState, Quorums, Vote};
+
+/// One server.
+#[derive(Debug)]
+pub struct Peer {
+    core: Core,
+    /// `None` for a server alone.
+    election: Option<Election>,
+    role: Role,
+    stop_by_ms: Option<u64>,
+}
+
+/// What a server is doing.
+#[derive(Debug)]
+enum Role {
+    /// A role has ended: what it logged has to become durable before the next one begins (ZOOKEEPER-4712). Not before
+    /// the time given.
+    WindingUp(u64),
+    /// It looks for a leader.
+    Looking,
+    /// It leads.
+    Leading(Box<Leading>),
+    /// It follows.
+    Following(Box<Following>),
+}
+
+/// How long a server that was told to stop waits for what is in flight, ms.
+const FAREWELL_MS: u64 = 2000;
+
+impl Peer {
+    /// A server over a database that was recovered.
+    #[must_use]
+    pub fn new(rules: PeerRules, beginning: Beginning, now: Now) -> Self {
+        let election = rules
+            .ensemble
+            .as_ref()
+            .map(|ensemble| Election::new(rules.sid, ensemble.election, ensemble.ensemble.text().into()));
+        let core = Core::new(rules, beginning, now);
+        let mut peer = Self { core, election, role: Role::WindingUp(now.steady_ms), stop_by_ms: None };
+        if peer.election.is_some() {
+            peer.core.stand(Standing { mode: Mode::Looking, ..Standing::default() });
+            peer.look(now);
+        } else {
+            match Leading::alone(&mut peer.core, now) {
+                Ok(leading) => peer.role = Role::Leading(Box::new(leading)),
+                Err(leave) => peer.core.send(Output::Fail(leave.0)),
+            }
+        }
+        peer
+    }
+
+    /// The sessions and when they are due, on the server that tracks them.
+    #[must_use]
+    pub fn sessions(&self) -> Option<&Sessions> {
+        match &self.role {
+            Role::Leading(leading) => leading.serving.as_ref().map(|serving| &serving.sessions),
+            Role::WindingUp(_) | Role::Looking | Role::Following(_) => None,
+        }
+    }
+
+    /// The last txn that is known to be committed.
+    #[must_use]
+    pub const fn committed(&self) -> Zxid {
+        self.core.committed
+    }
+
+    /// Whether all that can be done of what was taken is done. A log without room holds the rest, which nobody was
+    /// promised.
+    #[must_use]
+    pub fn is_idle(&self, now: Now) -> bool {
+        let serves = matches!(&self.role, Role::Leading(leading) if leading.is_serving());
+        self.core.in_flight.is_empty()
+            || self.core.disk_full
+            || !serves
+            || self.stop_by_ms.is_some_and(|at| now.steady_ms >= at)
+    }
+
+    fn dispatch(&mut self, now: Now, input: Input, wake: &mut Vec<Waker>) -> Outcome {
+        match input {
+            Input::Connect(lane, greeting) => match &mut self.role {
+                Role::Leading(leading) if leading.takes_clients(&self.core) => {
+                    if let Some(serving) = &mut leading.serving {
+                        serving.connect(&mut self.core, now, &lane, &greeting, wake)?;
+                    }
+                }
+                Role::Following(following) => following.connect(&mut self.core, now, &lane, &greeting, wake),
+                Role::WindingUp(_) | Role::Looking | Role::Leading(_) => wake.extend(lane.lock().cut()),
+            },
+            Input::Writes(requests) => self.writes(now, requests, wake)?,
+            Input::Disconnected(connection) => {
+                if let Some(lane) = self.core.lanes.remove(&connection) {
+                    self.disconnected(&lane);
+                }
+            }
+            Input::Durable(durable) => {
+                self.core.durable = self.core.durable.max(durable.zxid());
+                match &mut self.role {
+                    Role::Leading(leading) => leading.durable(&mut self.core),
+                    Role::Following(following) => following.durable(&mut self.core, now, wake),
+                    Role::WindingUp(_) | Role::Looking => {}
+                }
+            }
+            Input::DiskFull(full) => self.disk_full(full)?,
+            Input::WalkEnded(number, whole) => {
+                let whom = self.core.end_walk(number, whole);
+                match &mut self.role {
+                    Role::Leading(leading) => {
+                        if let Some(whom) = whom {
+                            leading.walk_ended(&mut self.core, whom, whole);
+                        }
+                    }
+                    Role::Following(following) => following.record(&mut self.core, now, wake),
+                    Role::WindingUp(_) | Role::Looking => {}
+                }
+            }
+            Input::RollWanted => self.core.output(Output::RollLog),
+            Input::EpochWritten(file, epoch) => {
+                self.core.disk_work_done();
+                match file {
+                    EpochFile::Accepted => self.core.epochs.accepted = epoch,
+                    EpochFile::Current => self.core.epochs.current = epoch,
+                }
+                match &mut self.role {
+                    Role::Leading(leading) => leading.epoch_written(&mut self.core, now, file)?,
+                    Role::Following(following) => following.epoch_written(&mut self.core, now, file, epoch),
+                    Role::WindingUp(_) | Role::Looking => {}
+                }
+            }
+            Input::LearnerConnected(link) => match &mut self.role {
+                Role::Leading(leading) => leading.connected(&mut self.core, now, link),
+                Role::WindingUp(_) | Role::Looking | Role::Following(_) => {
+                    self.core.send(Output::CloseLearner(link));
+                }
+            },
+            Input::FromLearner(link, packets) => {
+                if let Role::Leading(leading) = &mut self.role {
+                    leading.packets(&mut self.core, now, link, packets)?;
+                }
+            }
+            Input::LearnerGone(link) => {
+                if let Role::Leading(leading) = &mut self.role {
+                    leading.gone(&mut self.core, link);
+                }
+            }
+            Input::LogRead(link, txns) => {
+                if let Role::Leading(leading) = &mut self.role {
+                    leading.log_read(&mut self.core, link, txns);
+                }
+            }
+            Input::LeaderConnected(link) => {
+                if let Role::Following(following) = &mut self.role {
+                    following.leader_connected(&self.core, now, link);
+                }
+            }
+            Input::FromLeader(link, arrivals) => {
+                if let Role::Following(following) = &mut self.role {
+                    following.arrivals(&mut self.core, now, link, arrivals, wake)?;
+                }
+            }
+            Input::LeaderGone(link) => {
+                if let Role::Following(following) = &mut self.role {
+                    following.leader_gone(now, link)?;
+                }
+            }
+            Input::Truncated(restored) => {
+                self.core.disk_work_done();
+                let is_cut = restored.is_some();
+                if let Some(restored) = restored {
+                    self.core.cut_back(*restored);
+                }
+                if let Role::Following(following) = &mut self.role {
+                    following.truncated(&mut self.core, now, is_cut, wake)?;
+                }
+            }
+            Input::Notified(from, notification) => {
+                self.elect(now, |election, quorums| election.receive(now, from, &notification, quorums))?;
+            }
+            Input::Reachable(sid, reachable) => {
+                self.elect(now, |election, quorums| election.reachable(now, sid, reachable, quorums))?;
+            }
+            Input::Tick => self.tick(now, wake)?,
+            Input::Stop => {
+                self.core.stopping = true;
+                self.stop_by_ms = Some(now.steady_ms + FAREWELL_MS);
+            }
+        }
+        Ok(())
+    }
+
+    fn writes(&mut self, now: Now, requests: Vec<WriteRequest>, wake: &mut Vec<Waker>) -> Outcome {
+        match &mut self.role {
+            Role::Leading(leading) => match &mut leading.serving {
+                Some(serving) => serving.writes(&mut self.core, now, requests, wake),
+                None => refuse_all(requests, wake),
+            },
+            Role::Following(following) => {
+                following.writes(&mut self.core, requests, wake, now);
+                Ok(())
+            }
+            Role::WindingUp(_) | Role::Looking => refuse_all(requests, wake),
+        }
+    }
+
+    fn disconnected(&mut self, lane: &Arc<Lane>) {
+        let session = lane.lock().session();
+        match &mut self.role {
+            Role::Leading(leading) => {
+                if let Some(serving) = &mut leading.serving {
+                    serving.disconnected(session, lane.id);
+                }
+            }
+            Role::Following(following) => following.disconnected(session, lane.id),
+            Role::WindingUp(_) | Role::Looking => {}
+        }
+    }
+
+    /// A server alone waits for space. A member of an ensemble lets others go on: it cannot log, so it counts for
+    /// nothing.
+    fn disk_full(&mut self, full: bool) -> Outcome {
+        self.core.disk_full = full;
+        if full && self.election.is_some() && matches!(self.role, Role::Leading(_) | Role::Following(_)) {
+            return Err(super::core::Leave::because("the log has no room"));
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, now: Now, wake: &mut Vec<Waker>) -> Outcome {
+        self.elect(now, |election, quorums| election.tick(now, quorums))?;
+        match &mut self.role {
+            Role::Leading(leading) => leading.tick(&mut self.core, now, wake),
+            Role::Following(following) => following.tick(&mut self.core, now),
+            Role::WindingUp(_) | Role::Looking => Ok(()),
+        }
+    }
+
+    /// Lets the election take a step, and takes the role that comes of it.
+    fn elect(&mut self, now: Now, step: impl FnOnce(&mut Election, Quorums<'_>) -> Option<Vote>) -> Outcome {
+        let Some(election) = &mut self.election else { return Ok(()) };
+        let vote = step(election, self.core.quorums());
+        self.notify();
+        match vote {
+            Some(vote) if matches!(self.role, Role::Looking) => self.take_role(now, vote),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn notify(&mut self) {
+        let Some(election) = &mut self.election else { return };
+        while let Some((sid, notification)) = election.poll_send() {
+            self.core.send(Output::Notify(sid, notification));
+        }
+    }
+
+    fn take_role(&mut self, now: Now, vote: Vote) -> Outcome {
+        let Some(election) = &mut self.election else { return Ok(()) };
+        let Ok(leader) = u8::try_from(vote.leader).map(Sid) else { return Ok(()) };
+        if leader == self.core.me() {
+            tracing::info!(zxid = %vote.zxid, round = vote.round, "elected");
+            election.settle(PeerState::Leading, vote);
+            self.role = Role::Leading(Box::new(Leading::elected(&mut self.core, now)?));
+        } else {
+            tracing::info!(?leader, zxid = %vote.zxid, round = vote.round, "another server was elected");
+            let observes = self.core.ensemble().ensemble.is_observer(self.core.me());
+            election.settle(if observes { PeerState::Observing } else { PeerState::Following }, vote);
+            self.role = Role::Following(Box::new(Following::begin(&mut self.core, now, leader)));
+        }
+        Ok(())
+    }
+
+    /// The role has ended.
+    fn wind_up(&mut self, now: Now, reason: &str, wake: &mut Vec<Waker>) {
+        tracing::warn!(reason, "leaving the ensemble's service");
+        let mut not_before_ms = now.steady_ms;
+        match &mut self.role {
+            Role::Leading(_) => self.core.output(Output::Listen(false)),
+            Role::Following(following) => {
+                following.leave(&mut self.core);
+                following.abandon();
+                if self.core.ensemble().ensemble.is_observer(self.core.me()) {
+                    not_before_ms += self.core.random.u64(0..self.core.ensemble().observer_delay_ms.max(1));
+                }
+            }
+            Role::WindingUp(_) | Role::Looking => {}
+        }
+        self.role = Role::WindingUp(not_before_ms);
+        self.core.history.release_all();
+        self.core.cut_clients(wake);
+        if let Some(election) = &mut self.election {
+            election.rest();
+        }
+        self.core.stand(Standing { mode: Mode::Looking, ..Standing::default() });
+    }
+
+    /// Looks for a leader once the last role's log is durable: everything in it counts for the vote (election.md 4).
+    fn try_look(&mut self, now: Now, wake: &mut Vec<Waker>) {
+        let Role::WindingUp(not_before_ms) = self.role else { return };
+        if self.election.is_none() || !self.core.is_settled() || now.steady_ms < not_before_ms {
+            return;
+        }
+        let last = self.core.last_logged;
+        let _nobody_is_connected = self.core.apply(now, last, wake);
+        self.look(now);
+    }
+
+    fn look(&mut self, now: Now) {
+        self.role = Role::Looking;
+        let own = Candidacy { zxid: self.core.last_zxid(), epoch: self.core.epochs.current };
+        if let Err(leave) = self.elect(now, |election, quorums| election.look(now, own, quorums)) {
+            // A server that is a quorum by itself, and cannot lead: nothing else would help.
+            self.core.send(Output::Fail(leave.0));
+        }
+    }
+
+    /// Does what is due behind every input.
+    fn settle(&mut self, now: Now, wake: &mut Vec<Waker>) {
+        match &mut self.role {
+            Role::Leading(leading) => {
+                leading.apply(&mut self.core, now, wake);
+                leading.flush(&mut self.core);
+            }
+            Role::Following(following) => {
+                following.apply(&mut self.core, now, wake);
+                following.flush(&mut self.core);
+            }
+            Role::WindingUp(_) => self.try_look(now, wake),
+            Role::Looking => {}
+        }
+        let epoch = match &self.role {
+            Role::Leading(leading) => leading.epoch(),
+            Role::Following(following) => following.epoch(),
+            Role::WindingUp(_) | Role::Looking => None,
+        };
+        if let (Some(epoch), Some(election)) = (epoch, &mut self.election) {
+            election.joined(epoch);
+        }
+    }
+}
+
+impl Machine for Peer {
+    fn handle(&mut self, now: Now, input: Input, wake: &mut Vec<Waker>) {
+        if let Err(leave) = self.dispatch(now, input, wake) {
+            if self.election.is_some() {
+                self.wind_up(now, &leave.0, wake);
+            } else {
+                self.core.send(Output::Fail(leave.0));
+            }
+        }
+        self.settle(now, wake);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.core.poll_output()
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        let election = self.election.as_ref().and_then(Election::next_deadline);
+        let role = match &self.role {
+            Role::Leading(leading) => leading.next_deadline(&self.core),
+            Role::Following(following) => Some(following.next_deadline(&self.core)),
+            Role::WindingUp(at) => Some(*at).filter(|_| self.core.is_settled()),
+            Role::Looking => None,
+        };
+        election.into_iter().chain(role).chain(self.stop_by_ms).min()
+    }
+}
+
+/// Nobody can order these.
+fn refuse_all(requests: Vec<WriteRequest>, wake: &mut Vec<Waker>) -> Outcome {
+    requests.iter().for_each(|request| drop_request(&request.lane, wake));
+    Ok(())
+}

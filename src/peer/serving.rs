@@ -1,0 +1,310 @@
+//! What only the one who orders writes does, be it a leader or a server alone: prepare, track sessions, reap.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::Output;
+use super::core::{Core, Leave, Outcome, drop_request};
+use crate::ids::{ConnectionId, LinkId, Now, SessionId, Zxid};
+use crate::jute::int;
+use crate::pipeline::{Greeting, Lane, Origin, Prepare, Prepared, SyncRequest, Work, WriteRequest};
+use crate::proto::{ErrorCode, OpCode, OpKind, Request};
+use crate::session::{SessionOwner, Sessions, password};
+use crate::zab::LearnerRequest;
+
+/// The one who orders writes.
+#[derive(Debug)]
+pub(super) struct Serving {
+    prepare: Prepare,
+    pub(super) sessions: Sessions,
+    reap_at_ms: u64,
+}
+
+impl Serving {
+    /// Begins behind `last`; sessions get their full timeouts again, and belong to nobody.
+    pub(super) fn begin(core: &mut Core, now: Now, last: Zxid) -> Result<Self, Leave> {
+        let mut sessions = Sessions::new(core.rules.tick_ms);
+        let prepare = {
+            let database = core.database.read();
+            for (&id, &timeout_ms) in database.sessions() {
+                sessions.track(now, id, timeout_ms);
+            }
+            Prepare::new(core.rules.prepare.clone(), database.tree(), last)
+        };
+        let reap_at_ms = now.steady_ms + core.rules.reaper.interval_ms;
+        let mut serving = Self { prepare, sessions, reap_at_ms };
+        serving.close_orphans(core, now)?;
+        Ok(serving)
+    }
+
+    /// Forgets the changes up to `zxid`: the tree has them.
+    pub(super) fn applied(&mut self, zxid: Zxid) {
+        self.prepare.applied(zxid);
+    }
+
+    /// Ephemerals whose session is not in the table should not be; if there are some, their sessions end properly (SE-08).
+    fn close_orphans(&mut self, core: &mut Core, now: Now) -> Outcome {
+        let mut orphans: Vec<_> = {
+            let database = core.database.read();
+            let sessions = database.tree().ephemeral_sessions();
+            sessions.filter(|id| !database.sessions().contains_key(id)).collect()
+        };
+        orphans.sort_unstable();
+        for session in orphans {
+            tracing::warn!(%session, "closing a session that has ephemerals but is not in the session table");
+            let prepared = self.prepare.close_session(now, core.database.read().tree(), session, 0);
+            propose(core, prepared, Origin::Nobody)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn connect(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        lane: &Arc<Lane>,
+        greeting: &Greeting,
+        wake: &mut Vec<Waker>,
+    ) -> Outcome {
+        if core.stopping || core.disk_full && greeting.session == SessionId::NONE {
+            wake.extend(lane.lock().cut());
+            return Ok(());
+        }
+        let timeout_ms = core.rules.negotiation.settle(greeting.timeout_ms);
+        let read_only = greeting.read_only.map(|_| false);
+        if greeting.session == SessionId::NONE {
+            return self.create_session(core, now, lane, timeout_ms, read_only);
+        }
+        let session = greeting.session;
+        // The old connection goes before the password is looked at (CL-10).
+        if let Some(tracked) = self.sessions.get_mut(session)
+            && let Some(old) = tracked.connection()
+        {
+            tracked.owner = None;
+            core.cut_lane(Some(old), wake);
+        }
+        let known = self.sessions.get(session).is_some_and(|session| !session.closing);
+        if !known || greeting.password != password(session) {
+            wake.extend(lane.refuse(read_only));
+            return Ok(());
+        }
+        let tracked = self.sessions.track(now, session, timeout_ms);
+        tracked.owner = Some(SessionOwner::Connection(lane.id));
+        wake.extend(lane.open(session, timeout_ms, Arc::clone(&tracked.heartbeat), read_only));
+        core.lanes.insert(lane.id, Arc::clone(lane));
+        Ok(())
+    }
+
+    fn create_session(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        lane: &Arc<Lane>,
+        timeout_ms: i32,
+        read_only: Option<bool>,
+    ) -> Outcome {
+        let session = core.new_session(|id| self.sessions.get(id).is_some());
+        let tracked = self.sessions.track(now, session, timeout_ms);
+        tracked.owner = Some(SessionOwner::Connection(lane.id));
+        let heartbeat = Arc::clone(&tracked.heartbeat);
+        core.lanes.insert(lane.id, Arc::clone(lane));
+        let prepared = self.prepare.create_session(now, core.database.read().tree(), session, timeout_ms);
+        let origin = Origin::Connect { lane: Arc::clone(lane), session, timeout_ms, heartbeat, read_only };
+        propose(core, prepared, origin)
+    }
+
+    pub(super) fn writes(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        requests: Vec<WriteRequest>,
+        wake: &mut Vec<Waker>,
+    ) -> Outcome {
+        let database = Arc::clone(&core.database);
+        let database = database.read();
+        for request in requests {
+            let WriteRequest { lane, session, xid, op, body, identities, received_ms } = request;
+            let mut origin = Origin::Request { lane: Arc::clone(&lane), xid, op, received_ms, layouts: Box::default() };
+            if core.stopping {
+                drop_request(&lane, wake);
+                continue;
+            }
+            if op == OpCode::SYNC {
+                sync(core, origin, &body, now, &database, wake);
+                continue;
+            }
+            if core.disk_full {
+                // Nothing is taken that cannot be logged: no zxid, no txn.
+                core.in_flight.refuse(ErrorCode::SYSTEM_ERROR, origin, &database, now, wake);
+                continue;
+            }
+            let prepared = match self.sessions.get_mut(session) {
+                Some(tracked) if !tracked.closing => {
+                    let here = SessionOwner::Connection(lane.id);
+                    if *tracked.owner.get_or_insert(here) != here {
+                        // Moved: not answered, the old connection closes (CL-58).
+                        drop_request(&lane, wake);
+                        continue;
+                    }
+                    tracked.closing = op == OpCode::CLOSE_SESSION;
+                    self.prepare.request(now, database.tree(), (session, xid), (op, &body), &identities)
+                }
+                Some(_) | None => self.prepare.refuse(now, database.tree(), session, xid, ErrorCode::SESSION_EXPIRED),
+            };
+            if let (Origin::Request { layouts, .. }, Prepared::Txn { layouts: prepared, .. }) = (&mut origin, &prepared)
+            {
+                layouts.clone_from(prepared);
+            }
+            match prepared {
+                Prepared::Refused(error) => core.in_flight.refuse(error, origin, &database, now, wake),
+                prepared => propose(core, prepared, origin)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A learner's client asks for something that has to be ordered.
+    pub(super) fn learner_request(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        link: LinkId,
+        request: &LearnerRequest,
+    ) -> Outcome {
+        let LearnerRequest { session, cxid, op, body, identities } = request;
+        let (session, cxid, op, here) = (*session, *cxid, *op, SessionOwner::Learner(link));
+        if op == OpCode::SYNC {
+            core.in_flight.push(Work::LearnerSync(link));
+            return Ok(());
+        }
+        let database = Arc::clone(&core.database);
+        let database = database.read();
+        let tree = database.tree();
+        let prepared = if op == OpCode::CREATE_SESSION {
+            let timeout_ms = int(body).map_or(0, |(_, timeout_ms)| timeout_ms);
+            self.sessions.track(now, session, timeout_ms).owner = Some(here);
+            self.prepare.create_session(now, tree, session, timeout_ms)
+        } else {
+            match self.sessions.get_mut(session) {
+                _ if op.kind() != OpKind::Write => {
+                    self.prepare.refuse(now, tree, session, cxid, ErrorCode::UNIMPLEMENTED)
+                }
+                Some(tracked) if !tracked.closing => {
+                    tracked.heartbeat.touch(now.steady_ms);
+                    if *tracked.owner.get_or_insert(here) == here {
+                        tracked.closing = op == OpCode::CLOSE_SESSION;
+                        let identities = identities.as_deref().unwrap_or_default();
+                        self.prepare.request(now, tree, (session, cxid), (op, body), identities)
+                    } else {
+                        self.prepare.refuse(now, tree, session, cxid, ErrorCode::SESSION_MOVED)
+                    }
+                }
+                Some(_) | None => self.prepare.refuse(now, tree, session, cxid, ErrorCode::SESSION_EXPIRED),
+            }
+        };
+        // Whatever was forwarded comes back as exactly one txn (zab.md 7).
+        let prepared = match prepared {
+            Prepared::Refused(error) => self.prepare.refuse(now, tree, session, cxid, error),
+            prepared => prepared,
+        };
+        propose(core, prepared, Origin::Nobody)
+    }
+
+    /// Whether a session may go on at a learner; then it belongs there.
+    pub(super) fn revalidate(&mut self, now: Now, link: LinkId, session: SessionId, timeout_ms: i32) -> bool {
+        if self.sessions.get(session).is_none_or(|session| session.closing) {
+            return false;
+        }
+        self.sessions.track(now, session, timeout_ms).owner = Some(SessionOwner::Learner(link));
+        true
+    }
+
+    /// Sessions that a learner has heard of.
+    pub(super) fn touch(&self, now: Now, sessions: &[(SessionId, i32)]) {
+        for tracked in sessions.iter().filter_map(|(session, _)| self.sessions.get(*session)) {
+            tracked.heartbeat.touch(now.steady_ms);
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, session: SessionId, connection: ConnectionId) {
+        if let Some(session) = self.sessions.get_mut(session).filter(|s| s.connection() == Some(connection)) {
+            session.owner = None;
+        }
+    }
+
+    /// Sessions whose end was applied.
+    pub(super) fn ended(&mut self, core: &mut Core, ended: &[SessionId], wake: &mut Vec<Waker>) {
+        for session in ended {
+            let connection = self.sessions.remove(*session).and_then(|session| session.connection());
+            core.close_lane(connection, wake);
+        }
+    }
+
+    pub(super) fn tick(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) -> Outcome {
+        if core.disk_full || core.stopping {
+            return Ok(());
+        }
+        for session in self.sessions.expire(now) {
+            tracing::info!(%session, "session expired");
+            let lane =
+                self.sessions.get(session).and_then(|session| session.connection()).and_then(|c| core.lanes.get(&c));
+            if let Some(lane) = lane {
+                wake.extend(lane.lock().cut());
+            }
+            core.output(Output::SessionExpired(session));
+            let prepared = self.prepare.close_session(now, core.database.read().tree(), session, 0);
+            propose(core, prepared, Origin::Nobody)?;
+        }
+        if now.steady_ms >= self.reap_at_ms {
+            self.reap_at_ms = now.steady_ms + core.rules.reaper.interval_ms.max(1);
+            self.reap(core, now)?;
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self, core: &mut Core, now: Now) -> Outcome {
+        let rules = core.rules.reaper;
+        let most = (rules.per_minute_max * rules.interval_ms.max(1)).div_ceil(60_000);
+        let database = Arc::clone(&core.database);
+        let database = database.read();
+        let due = database.tree().reapable(now.wall_ms, rules.never_used_ms);
+        for path in due.iter().take(usize::try_from(most).unwrap_or(usize::MAX)) {
+            let prepared = self.prepare.delete_container(now, database.tree(), path);
+            propose(core, prepared, Origin::Nobody)?;
+        }
+        Ok(())
+    }
+
+    /// When [`Serving::tick`] is due.
+    pub(super) fn next_deadline(&self) -> u64 {
+        self.sessions.next_deadline().map_or(self.reap_at_ms, |at| at.min(self.reap_at_ms))
+    }
+}
+
+fn propose(core: &mut Core, prepared: Prepared, origin: Origin) -> Outcome {
+    match prepared {
+        Prepared::Txn { zxid, body, .. } => {
+            core.log(zxid, body, origin);
+            Ok(())
+        }
+        Prepared::Refused(error) => unreachable!("only what a client sends is refused before it is a txn: {error:?}"),
+        Prepared::EpochFull => Err(Leave::because("this epoch's zxids are used up; a new one is needed (EN-17)")),
+    }
+}
+
+fn sync(
+    core: &mut Core,
+    origin: Origin,
+    body: &[u8],
+    now: Now,
+    database: &crate::pipeline::Database,
+    wake: &mut Vec<Waker>,
+) {
+    match Request::decode(OpCode::SYNC, body) {
+        Ok((_, Request::Sync(path))) => {
+            let path = path.map(std::borrow::Cow::into_owned);
+            core.in_flight.push(Work::Sync(SyncRequest { origin, path }));
+        }
+        Ok(_) | Err(_) => core.in_flight.refuse(ErrorCode::MARSHALLING, origin, database, now, wake),
+    }
+}

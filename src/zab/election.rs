@@ -1,0 +1,376 @@
+//! Fast leader election (election.md 4, 5): whom this server votes for, and when that is settled.
+//!
+//! Votes decide nothing about the data: whoever is elected still has to win a quorum's promise for a new epoch. So this
+//! may be quick where the reference is patient: once every voter has voted, or the silent ones cannot be reached, there
+//! is nothing to wait for.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::ensemble::Ensemble;
+use super::notification::{NO_SERVER, NOTIFICATION_VERSION, Notification, PeerState, Vote};
+use crate::ids::{Epoch, Now, Sid, Zxid};
+
+/// How long elections wait.
+#[derive(Clone, Copy, Debug)]
+pub struct ElectionRules {
+    /// `zookeeper.fastleader.minNotificationInterval`, ms: a vote without an answer is sent again after this, ...
+    pub resend_min_ms: u64,
+    /// ... then after twice of it, up to `zookeeper.fastleader.maxNotificationInterval`, ms.
+    pub resend_max_ms: u64,
+    /// How long a settled vote waits for a better one, ms.
+    pub finalize_ms: u64,
+}
+
+impl Default for ElectionRules {
+    /// As Apache's.
+    fn default() -> Self {
+        Self { resend_min_ms: 200, resend_max_ms: 60_000, finalize_ms: 200 }
+    }
+}
+
+/// What a server brings to an election.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidacy {
+    /// The last txn in its log, committed or not; -1 when its database is lost.
+    pub zxid: Zxid,
+    /// The epoch that it has joined.
+    pub epoch: Epoch,
+}
+
+/// Who counts: the configuration in force, and the one that is to follow it.
+#[derive(Clone, Copy, Debug)]
+pub struct Quorums<'a> {
+    /// The one in force.
+    pub committed: &'a Ensemble,
+    /// One that is proposed and not committed, if there is one.
+    pub proposed: Option<&'a Ensemble>,
+}
+
+impl Quorums<'_> {
+    /// Whether a server votes in either.
+    #[must_use]
+    pub fn is_voter(&self, sid: Sid) -> bool {
+        self.committed.is_voter(sid) || self.proposed.is_some_and(|proposed| proposed.is_voter(sid))
+    }
+
+    /// Whether these servers are a quorum in both.
+    #[must_use]
+    pub fn is_quorum(&self, is_in: impl Fn(Sid) -> bool + Copy) -> bool {
+        self.committed.is_quorum(is_in) && self.proposed.is_none_or(|proposed| proposed.is_quorum(is_in))
+    }
+
+    /// All voters of either.
+    #[must_use]
+    pub fn voters(&self) -> BTreeSet<Sid> {
+        self.committed.voters().chain(self.proposed.into_iter().flat_map(Ensemble::voters)).collect()
+    }
+}
+
+/// What another server has said.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    vote: Vote,
+    state: PeerState,
+}
+
+/// One search for a leader.
+#[derive(Debug)]
+struct Search {
+    own: Candidacy,
+    proposal: Vote,
+    /// Votes of this round.
+    votes: BTreeMap<Sid, Heard>,
+    /// What servers say that follow or lead, of any round.
+    settled: BTreeMap<Sid, Heard>,
+    resend_after_ms: u64,
+    resend_at_ms: u64,
+    /// Set while a quorum agrees: when that is final.
+    final_at_ms: Option<u64>,
+}
+
+/// The election of one server, from its start to its end.
+#[derive(Debug)]
+pub struct Election {
+    me: Sid,
+    rules: ElectionRules,
+    /// The logical clock: only in memory, one up with each search.
+    round: i64,
+    config: Bytes,
+    search: Option<Search>,
+    /// What is told to those who look while this server does not.
+    standing: Option<(PeerState, Vote)>,
+    unreachable: BTreeSet<Sid>,
+    outbox: VecDeque<(Sid, Notification)>,
+}
+
+impl Election {
+    /// A server that is not looking yet. `config` is the text of the committed configuration.
+    #[must_use]
+    pub fn new(me: Sid, rules: ElectionRules, config: Bytes) -> Self {
+        let (search, standing) = (None, None);
+        Self { me, rules, round: 0, config, search, standing, unreachable: BTreeSet::new(), outbox: VecDeque::new() }
+    }
+
+    /// The logical clock.
+    #[must_use]
+    pub const fn round(&self) -> i64 {
+        self.round
+    }
+
+    /// The next message to send.
+    pub fn poll_send(&mut self) -> Option<(Sid, Notification)> {
+        self.outbox.pop_front()
+    }
+
+    /// When [`Election::tick`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        let search = self.search.as_ref()?;
+        Some(search.final_at_ms.map_or(search.resend_at_ms, |at| at.min(search.resend_at_ms)))
+    }
+
+    /// Neither looks nor follows nor leads: says nothing to anybody.
+    pub fn rest(&mut self) {
+        (self.search, self.standing) = (None, None);
+    }
+
+    /// Starts to look for a leader. Returns it at once if this server is enough.
+    pub fn look(&mut self, now: Now, own: Candidacy, quorums: Quorums<'_>) -> Option<Vote> {
+        self.round += 1;
+        self.standing = None;
+        let proposal = self.initial(own, quorums);
+        let resend_after_ms = self.rules.resend_min_ms;
+        self.search = Some(Search {
+            own,
+            proposal,
+            votes: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            resend_after_ms,
+            resend_at_ms: now.steady_ms + resend_after_ms,
+            final_at_ms: None,
+        });
+        self.propose(now, quorums)
+    }
+
+    /// The vote that a server starts with: itself, if it may lead.
+    fn initial(&self, own: Candidacy, quorums: Quorums<'_>) -> Vote {
+        let round = self.round;
+        if quorums.committed.is_voter(self.me) {
+            Vote { leader: self.me.0.into(), zxid: own.zxid, round, epoch: own.epoch.into() }
+        } else if quorums.committed.is_observer(self.me) {
+            Vote { leader: NO_SERVER, zxid: Zxid(NO_SERVER), round, epoch: NO_SERVER }
+        } else {
+            Vote { leader: NO_SERVER, zxid: own.zxid, round, epoch: own.epoch.into() }
+        }
+    }
+
+    /// The search is over: this is what is told to those who ask from now on.
+    pub fn settle(&mut self, state: PeerState, vote: Vote) {
+        self.search = None;
+        self.standing = Some((state, vote));
+    }
+
+    /// The epoch that was elected for has begun (election.md 5.6).
+    pub fn joined(&mut self, epoch: Epoch) {
+        if let Some((_, vote)) = &mut self.standing {
+            vote.epoch = epoch.into();
+        }
+    }
+
+    /// A server can be reached now, or cannot. Returns the leader if nothing is left to wait for.
+    pub fn reachable(&mut self, now: Now, sid: Sid, reachable: bool, quorums: Quorums<'_>) -> Option<Vote> {
+        if !reachable {
+            self.unreachable.insert(sid);
+            return self.check_quorum(now, quorums);
+        }
+        if self.unreachable.remove(&sid)
+            && let Some(search) = &self.search
+        {
+            let message = self.message(PeerState::Looking, search.proposal);
+            self.outbox.push_back((sid, message));
+        }
+        None
+    }
+
+    /// Time has passed. Returns the leader once it is settled.
+    pub fn tick(&mut self, now: Now, quorums: Quorums<'_>) -> Option<Vote> {
+        let search = self.search.as_mut()?;
+        if search.final_at_ms.is_some_and(|at| at <= now.steady_ms) {
+            return Some(search.proposal);
+        }
+        if search.resend_at_ms <= now.steady_ms {
+            search.resend_after_ms = (search.resend_after_ms * 2).min(self.rules.resend_max_ms);
+            search.resend_at_ms = now.steady_ms + search.resend_after_ms;
+            self.send_all(quorums);
+        }
+        None
+    }
+
+    /// A message from another server. Returns the leader once it is settled.
+    pub fn receive(&mut self, now: Now, from: Sid, heard: &Notification, quorums: Quorums<'_>) -> Option<Vote> {
+        if from == self.me {
+            return None;
+        }
+        self.unreachable.remove(&from);
+        if !quorums.is_voter(from) {
+            self.answer_outsider(from);
+            return None;
+        }
+        if self.search.is_none() {
+            if let (PeerState::Looking, Some((state, vote))) = (heard.state, self.standing) {
+                let message = self.message(state, vote);
+                self.outbox.push_back((from, message));
+            }
+            return None;
+        }
+        match heard.state {
+            PeerState::Looking => self.hear_looking(now, from, heard.vote, quorums),
+            PeerState::Following | PeerState::Leading => self.hear_settled(from, heard, quorums),
+            PeerState::Observing => None,
+        }
+    }
+
+    /// Observers, and servers that join or were removed, are told how things stand whatever they say.
+    fn answer_outsider(&mut self, from: Sid) {
+        let message = match (&self.search, self.standing) {
+            (Some(search), _) => self.message(PeerState::Looking, search.proposal),
+            (None, Some((state, vote))) => self.message(state, Vote { round: self.round, ..vote }),
+            (None, None) => return,
+        };
+        self.outbox.push_back((from, message));
+    }
+
+    fn hear_looking(&mut self, now: Now, from: Sid, vote: Vote, quorums: Quorums<'_>) -> Option<Vote> {
+        let search = self.search.as_mut()?;
+        if vote.round < self.round {
+            // It is behind: it moves up when it hears of this round.
+            let message = self.message(PeerState::Looking, self.search.as_ref()?.proposal);
+            self.outbox.push_back((from, message));
+            return None;
+        }
+        if search.own.zxid == Zxid(-1) || vote.zxid == Zxid(-1) || !names_voter(vote, quorums) {
+            return None;
+        }
+        let heard = Heard { vote, state: PeerState::Looking };
+        if vote.round > self.round {
+            self.round = vote.round;
+            search.votes.clear();
+            let own = search.own;
+            let initial = self.initial(own, quorums);
+            let better = beats(vote, initial, quorums);
+            let search = self.search.as_mut()?;
+            search.proposal = if better { vote } else { initial };
+            search.votes.insert(from, heard);
+            return self.propose(now, quorums);
+        }
+        search.votes.insert(from, heard);
+        if beats(vote, search.proposal, quorums) {
+            search.proposal = vote;
+            return self.propose(now, quorums);
+        }
+        self.check_quorum(now, quorums)
+    }
+
+    /// Tells everybody the proposal, this server first.
+    fn propose(&mut self, now: Now, quorums: Quorums<'_>) -> Option<Vote> {
+        let search = self.search.as_mut()?;
+        search.final_at_ms = None;
+        search.proposal.round = self.round;
+        if quorums.is_voter(self.me) {
+            search.votes.insert(self.me, Heard { vote: search.proposal, state: PeerState::Looking });
+        }
+        self.send_all(quorums);
+        self.check_quorum(now, quorums)
+    }
+
+    fn send_all(&mut self, quorums: Quorums<'_>) {
+        let Some(search) = &self.search else { return };
+        let message = self.message(PeerState::Looking, search.proposal);
+        for sid in quorums.voters().into_iter().filter(|sid| *sid != self.me) {
+            self.outbox.push_back((sid, message.clone()));
+        }
+    }
+
+    /// Whether a quorum agrees with the proposal; and whether it is settled already.
+    fn check_quorum(&mut self, now: Now, quorums: Quorums<'_>) -> Option<Vote> {
+        let search = self.search.as_mut()?;
+        if search.own.zxid == Zxid(-1) {
+            return None;
+        }
+        let proposal = search.proposal;
+        let agrees = |sid: Sid| search.votes.get(&sid).is_some_and(|heard| heard.vote == proposal);
+        if !quorums.is_quorum(agrees) {
+            search.final_at_ms = None;
+            return None;
+        }
+        let silent = |sid: &Sid| !search.votes.contains_key(sid) && !self.unreachable.contains(sid);
+        if !quorums.voters().iter().any(silent) {
+            return Some(proposal);
+        }
+        search.final_at_ms.get_or_insert(now.steady_ms + self.rules.finalize_ms);
+        None
+    }
+
+    fn hear_settled(&mut self, from: Sid, heard: &Notification, quorums: Quorums<'_>) -> Option<Vote> {
+        if !names_voter(heard.vote, quorums) {
+            return None;
+        }
+        let (vote, entry) = (heard.vote, Heard { vote: heard.vote, state: heard.state });
+        let (me, round) = (self.me, self.round);
+        let search = self.search.as_mut()?;
+        if vote.round == round {
+            search.votes.insert(from, entry);
+            let agrees = |sid: Sid| {
+                search.votes.get(&sid).is_some_and(|other| match other.state {
+                    PeerState::Looking => other.vote == vote,
+                    _ => other.vote.leader == vote.leader,
+                })
+            };
+            if quorums.is_quorum(agrees) && is_alive(me, round, vote, &search.votes) {
+                return Some(vote);
+            }
+        }
+        search.settled.insert(from, entry);
+        let agrees = |sid: Sid| {
+            search
+                .settled
+                .get(&sid)
+                .is_some_and(|other| other.vote.leader == vote.leader && other.vote.epoch == vote.epoch)
+        };
+        if quorums.is_quorum(agrees) && is_alive(me, round, vote, &search.settled) {
+            self.round = vote.round;
+            return Some(vote);
+        }
+        None
+    }
+
+    fn message(&self, state: PeerState, vote: Vote) -> Notification {
+        Notification { state, vote, version: NOTIFICATION_VERSION, config: Some(self.config.clone()) }
+    }
+}
+
+/// Whether somebody votes for a server that may be voted for.
+fn names_voter(vote: Vote, quorums: Quorums<'_>) -> bool {
+    u8::try_from(vote.leader).is_ok_and(|sid| quorums.is_voter(Sid(sid)))
+}
+
+/// The order of votes (EN-05): a server of weight 0 never leads.
+fn beats(new: Vote, current: Vote, quorums: Quorums<'_>) -> bool {
+    let weight = u8::try_from(new.leader).map_or(0, |sid| quorums.committed.weight(Sid(sid)));
+    weight != 0 && (new.epoch, new.zxid, new.leader) > (current.epoch, current.zxid, current.leader)
+}
+
+/// Nobody follows a dead leader on hearsay: the leader itself must have said that it leads.
+fn is_alive(me: Sid, round: i64, vote: Vote, heard: &BTreeMap<Sid, Heard>) -> bool {
+    if vote.leader == i64::from(me.0) {
+        return vote.round == round;
+    }
+    let leader = u8::try_from(vote.leader).ok().and_then(|sid| heard.get(&Sid(sid)));
+    leader.is_some_and(|leader| leader.state == PeerState::Leading)
+}
+
+#[cfg(test)]
+#[path = "election_tests.rs"]
+mod tests;

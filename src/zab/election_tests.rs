@@ -1,0 +1,251 @@
+//! Elections among servers that hear each other at once.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::config::ServerSpec;
+
+const fn at(steady_ms: u64) -> Now {
+    Now { steady_ms, wall_ms: 0 }
+}
+
+fn ensemble(servers: u8) -> Ensemble {
+    Ensemble::new(0, (1..=servers).filter_map(|id| ServerSpec::parse(id, "h:1:2")))
+}
+
+const fn quorums(committed: &Ensemble) -> Quorums<'_> {
+    Quorums { committed, proposed: None }
+}
+
+/// Servers that hear each other at once, and the leader that each has decided for.
+struct Room {
+    ensemble: Ensemble,
+    elections: BTreeMap<Sid, Election>,
+    decided: BTreeMap<Sid, i64>,
+    /// What each has said last to each other: it is said again to one that comes, as the election port does.
+    said: BTreeMap<(Sid, Sid), Notification>,
+    now_ms: u64,
+}
+
+impl Room {
+    fn new(servers: u8) -> Self {
+        let elections = BTreeMap::new();
+        Self { ensemble: ensemble(servers), elections, decided: BTreeMap::new(), said: BTreeMap::new(), now_ms: 0 }
+    }
+
+    fn start(&mut self, sid: u8, zxid: Zxid, epoch: Epoch) {
+        let config = Bytes::from(self.ensemble.text());
+        let mut election = Election::new(Sid(sid), ElectionRules::default(), config);
+        let vote = election.look(at(self.now_ms), Candidacy { zxid, epoch }, quorums(&self.ensemble));
+        self.elections.insert(Sid(sid), election);
+        self.decide(Sid(sid), vote);
+        let last: Vec<_> = self.said.iter().filter(|((_, to), _)| *to == Sid(sid)).collect();
+        let last: Vec<_> = last.into_iter().map(|((from, _), said)| (*from, said.clone())).collect();
+        for (from, said) in last {
+            self.deliver(from, Sid(sid), &said);
+        }
+        self.talk();
+    }
+
+    fn deliver(&mut self, from: Sid, to: Sid, message: &Notification) {
+        let now = at(self.now_ms);
+        let Some(election) = self.elections.get_mut(&to) else { return };
+        let vote = election.receive(now, from, message, quorums(&self.ensemble));
+        self.decide(to, vote);
+    }
+
+    fn decide(&mut self, sid: Sid, vote: Option<Vote>) {
+        let (Some(vote), Some(election)) = (vote, self.elections.get_mut(&sid)) else { return };
+        let leads = vote.leader == i64::from(sid.0);
+        election.settle(if leads { PeerState::Leading } else { PeerState::Following }, vote);
+        self.decided.insert(sid, vote.leader);
+    }
+
+    /// Until nobody has anything to say.
+    fn talk(&mut self) {
+        let sids: Vec<_> = self.elections.keys().copied().collect();
+        let mut quiet = false;
+        while !quiet {
+            quiet = true;
+            for from in &sids {
+                while let Some((to, message)) = self.elections.get_mut(from).and_then(Election::poll_send) {
+                    quiet = false;
+                    self.deliver(*from, to, &message);
+                    self.said.insert((*from, to), message);
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now_ms += ms;
+        for sid in self.elections.keys().copied().collect::<Vec<_>>() {
+            let now = at(self.now_ms);
+            let vote = self.elections.get_mut(&sid).and_then(|election| election.tick(now, quorums(&self.ensemble)));
+            self.decide(sid, vote);
+        }
+        self.talk();
+    }
+
+    fn lose(&mut self, sid: u8) {
+        self.elections.remove(&Sid(sid));
+        self.said.retain(|(from, _), _| *from != Sid(sid));
+        self.decided.remove(&Sid(sid));
+        for other in self.elections.keys().copied().collect::<Vec<_>>() {
+            let now = at(self.now_ms);
+            let quorums = quorums(&self.ensemble);
+            let vote = self.elections.get_mut(&other).and_then(|e| e.reachable(now, Sid(sid), false, quorums));
+            self.decide(other, vote);
+        }
+        self.talk();
+    }
+
+    fn leaders(&self) -> Vec<(u8, i64)> {
+        self.decided.iter().map(|(sid, leader)| (sid.0, *leader)).collect()
+    }
+}
+
+#[test]
+fn five_servers_started_in_order_1_and_2_look_3_leads_4_and_5_follow() {
+    let mut room = Room::new(5);
+    room.start(1, Zxid::ZERO, 0);
+    room.start(2, Zxid::ZERO, 0);
+    room.wait(1000);
+    assert_eq!(room.leaders(), [], "two of five are no quorum");
+    room.start(3, Zxid::ZERO, 0);
+    assert_eq!(room.leaders(), [], "4 and 5 may still say something better");
+    room.wait(200);
+    assert_eq!(room.leaders(), [(1, 3), (2, 3), (3, 3)]);
+    room.start(4, Zxid::ZERO, 0);
+    room.start(5, Zxid::ZERO, 0);
+    assert_eq!(room.leaders(), [(1, 3), (2, 3), (3, 3), (4, 3), (5, 3)]);
+}
+
+#[test]
+fn nobody_waits_for_servers_that_cannot_be_reached() {
+    let mut room = Room::new(3);
+    room.start(1, Zxid::ZERO, 0);
+    room.start(2, Zxid::ZERO, 0);
+    assert_eq!(room.leaders(), []);
+    room.lose(3);
+    assert_eq!(room.leaders(), [(1, 2), (2, 2)]);
+}
+
+#[test]
+fn when_all_have_voted_there_is_nothing_to_wait_for() {
+    let mut room = Room::new(3);
+    room.start(1, Zxid::new(1, 9), 1);
+    room.start(2, Zxid::new(1, 7), 1);
+    room.start(3, Zxid::new(1, 8), 1);
+    assert_eq!(room.leaders(), [(1, 1), (2, 1), (3, 1)]);
+}
+
+#[test]
+fn the_epoch_counts_before_the_zxid_and_the_zxid_before_the_number() {
+    let three = ensemble(3);
+    let vote = |epoch, zxid, leader| Vote { leader, zxid, round: 1, epoch };
+    let order =
+        [vote(1, Zxid::new(1, 5), 3), vote(1, Zxid::new(1, 6), 1), vote(1, Zxid::new(1, 6), 2), vote(2, Zxid::ZERO, 1)];
+    for pair in order.windows(2) {
+        assert!(beats(pair[1], pair[0], quorums(&three)) && !beats(pair[0], pair[1], quorums(&three)));
+    }
+    assert!(!beats(order[0], order[0], quorums(&three)));
+}
+
+#[test]
+fn who_weighs_nothing_never_leads() {
+    let text = "server.1=h:1:2\nserver.2=h:3:4\nserver.3=h:5:6\ngroup.1=1:2:3\nweight.1=1\nweight.2=1\nweight.3=0";
+    let grouped = Ensemble::parse(text).expect("an ensemble");
+    let mut room = Room { ensemble: grouped, ..Room::new(0) };
+    for sid in 1..=3 {
+        room.start(sid, Zxid::ZERO, 0);
+    }
+    room.wait(200);
+    assert_eq!(room.leaders(), [(1, 2), (2, 2), (3, 2)]);
+}
+
+#[test]
+fn a_running_leader_is_not_challenged_by_a_better_vote() {
+    let mut room = Room::new(3);
+    room.start(1, Zxid::new(1, 1), 1);
+    room.start(2, Zxid::new(1, 1), 1);
+    room.wait(200);
+    assert_eq!(room.leaders(), [(1, 2), (2, 2)]);
+    room.start(3, Zxid::new(1, 7), 1);
+    assert_eq!(room.leaders(), [(1, 2), (2, 2), (3, 2)]);
+}
+
+#[test]
+fn nobody_follows_a_dead_leader_on_hearsay() {
+    let mut room = Room::new(5);
+    for sid in 1..=4 {
+        room.start(sid, Zxid::ZERO, 0);
+    }
+    room.wait(200);
+    assert_eq!(room.leaders(), [(1, 4), (2, 4), (3, 4), (4, 4)]);
+    // 4 is gone, and 1 to 3 have not noticed: they still say that they follow it.
+    room.elections.remove(&Sid(4));
+    room.said.clear();
+    room.start(5, Zxid::ZERO, 0);
+    assert!(!room.decided.contains_key(&Sid(5)));
+}
+
+#[test]
+fn votes_of_an_older_round_are_answered_and_do_not_count() {
+    let three = ensemble(3);
+    let mut election = Election::new(Sid(1), ElectionRules::default(), Bytes::new());
+    let own = Candidacy { zxid: Zxid::ZERO, epoch: 0 };
+    for _ in 0..3 {
+        assert_eq!(election.look(at(0), own, quorums(&three)), None);
+    }
+    while election.poll_send().is_some() {}
+    let old = Vote { leader: 3, zxid: Zxid::new(1, 1), round: 2, epoch: 1 };
+    let heard = Notification { state: PeerState::Looking, vote: old, version: 2, config: None };
+    assert_eq!(election.receive(at(1), Sid(3), &heard, quorums(&three)), None);
+    let (to, answer) = election.poll_send().expect("an answer");
+    assert_eq!((to, answer.vote.leader, answer.vote.round), (Sid(3), 1, 3));
+    assert!(election.poll_send().is_none(), "the vote has not changed");
+    let new = Notification { vote: Vote { round: 7, ..old }, ..heard };
+    assert_eq!(election.receive(at(1), Sid(3), &new, quorums(&three)), None);
+    assert_eq!((election.round(), election.poll_send().map(|(_, sent)| sent.vote.leader)), (7, Some(3)));
+}
+
+#[test]
+fn a_server_that_lost_its_database_neither_counts_nor_leads() {
+    let mut room = Room::new(3);
+    room.start(1, Zxid(-1), -1);
+    room.start(3, Zxid::new(1, 1), 1);
+    room.wait(1000);
+    assert_eq!(room.leaders(), []);
+    room.start(2, Zxid::ZERO, 0);
+    room.wait(200);
+    assert_eq!(room.decided.get(&Sid(2)), Some(&3));
+    room.wait(1000);
+    assert_eq!(room.leaders(), [(1, 3), (2, 3), (3, 3)], "it follows whom the others follow");
+}
+
+#[test]
+fn an_observer_is_told_and_follows() {
+    let text = "server.1=h:1:2\nserver.2=h:3:4\nserver.3=h:5:6:observer";
+    let mut room = Room { ensemble: Ensemble::parse(text).expect("an ensemble"), ..Room::new(0) };
+    room.start(3, Zxid::ZERO, 0);
+    room.start(1, Zxid::ZERO, 0);
+    assert_eq!(room.leaders(), [], "an observer's vote counts for nothing");
+    room.start(2, Zxid::ZERO, 0);
+    room.wait(200);
+    room.wait(1000);
+    assert_eq!(room.leaders(), [(1, 2), (2, 2), (3, 2)]);
+}
+
+#[test]
+fn after_the_epoch_has_begun_its_number_is_told() {
+    let three = ensemble(3);
+    let mut election = Election::new(Sid(2), ElectionRules::default(), Bytes::new());
+    let vote = Vote { leader: 2, zxid: Zxid::ZERO, round: 1, epoch: 0 };
+    election.settle(PeerState::Leading, vote);
+    election.joined(1);
+    let heard = Notification { state: PeerState::Looking, vote, version: 2, config: None };
+    assert_eq!(election.receive(at(0), Sid(1), &heard, quorums(&three)), None);
+    let (_, answer) = election.poll_send().expect("an answer");
+    assert_eq!((answer.state, answer.vote), (PeerState::Leading, Vote { epoch: 1, ..vote }));
+}
