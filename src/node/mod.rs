@@ -2,7 +2,6 @@
 
 mod clock;
 mod owner;
-mod restore;
 mod rim;
 mod server;
 mod settings;

@@ -11,14 +11,13 @@ use tokio::sync::mpsc;
 
 use super::clock::millis;
 use super::owner::OwnerHandle;
-use super::restore::Loading;
 use super::snapshots::Snapshots;
 use crate::admin::SharedStanding;
 use crate::disk::{LogOptions, LogReport, LogWriter, RealDisk, Rejected};
 use crate::ids::{LinkId, Zxid};
 use crate::metrics::{Basic, Counter, Metrics};
 use crate::net::{ClientContext, ElectionPort, QuorumPort};
-use crate::peer::{Input, Output, Restored};
+use crate::peer::{Input, Loading, Output, Restored};
 use crate::storage::Dir;
 use crate::storage::Disk;
 use crate::storage::epochs::write_epoch;

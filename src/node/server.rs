@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 
 use super::clock::{SystemClock, millis};
 use super::owner::{OwnerHandle, OwnerLoop};
-use super::restore::Loading;
 use super::rim::{LogFiles, Others, Rim, report};
 use super::settings::{EnsembleSettings, Settings};
 use super::snapshots::{Snapshots, purge_old};
@@ -24,7 +23,7 @@ use crate::net::{
     Addresses, ClientContext, ClientPort, Clock, Connections, ElectionPort, Inbox, ListenError, QuorumNet, QuorumPort,
     listen,
 };
-use crate::peer::{Beginning, Peer, PeerRules};
+use crate::peer::{Beginning, Loading, Peer, PeerRules};
 use crate::pipeline::{PrepareRules, ServerStatistics, SharedDatabase};
 use crate::session::Sessions;
 use crate::storage::epochs::{EpochError, Epochs, open_epochs};

@@ -14,6 +14,7 @@ mod core;
 mod following;
 mod leading;
 mod learners;
+mod restore;
 mod rules;
 mod server;
 mod serving;
@@ -29,6 +30,7 @@ use crate::storage::Durable;
 use crate::storage::epochs::{EpochFile, Epochs};
 use crate::zab::{Arrival, Logged, Notification, Packet};
 
+pub use restore::Loading;
 pub use rules::{EnsembleRules, PeerRules, ReaperRules, SnapshotRules};
 pub use server::Peer;
 pub use standing::{LearnerStanding, Mode, Standing};

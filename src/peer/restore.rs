@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Restored;
 use crate::auth::AuthRules;
 use crate::ids::{SessionId, Zxid};
-use crate::peer::Restored;
 use crate::pipeline::{Database, LoadDatabase};
 use crate::proto::AclBytes;
 use crate::storage::recovery::Restore;
@@ -19,7 +19,7 @@ use crate::zab::Logged;
 
 /// What recovery fills, with an eye on the digests that it comes by.
 #[derive(Debug)]
-pub(super) struct Loading {
+pub struct Loading {
     database: LoadDatabase,
     /// The digest that the snapshot says its tree has at this zxid; compared once replay has come there.
     promised: Option<(Zxid, u64)>,
@@ -36,7 +36,8 @@ pub(super) struct Loading {
 
 impl Loading {
     /// Nothing loaded yet; of the txns, the last `history_txns` are kept.
-    pub(super) fn new(options: TreeOptions, history_txns: usize) -> Self {
+    #[must_use]
+    pub fn new(options: TreeOptions, history_txns: usize) -> Self {
         Self {
             database: LoadDatabase::new(options),
             promised: None,
@@ -49,13 +50,15 @@ impl Loading {
     }
 
     /// The database for a server that starts, and the last txns.
-    pub(super) fn finish(self, auth: Arc<AuthRules>) -> (Database, Vec<Logged>) {
+    #[must_use]
+    pub fn finish(self, auth: Arc<AuthRules>) -> (Database, Vec<Logged>) {
         let Restored { load, history } = self.into_restored();
         (load.finish(auth), history)
     }
 
     /// What takes the place of another database.
-    pub(super) fn into_restored(self) -> Restored {
+    #[must_use]
+    pub fn into_restored(self) -> Restored {
         if self.mismatches > 0 || self.suspicion {
             tracing::error!(
                 txns = self.mismatches,
