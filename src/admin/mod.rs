@@ -9,7 +9,7 @@ mod view;
 mod watches;
 mod words;
 
-pub use view::{Facts, SharedStanding, View};
+pub use view::{EnsembleFacts, Facts, Inspect, SharedStanding, View};
 pub use words::Words;
 
 /// The ZooKeeper version that this server takes the place of, and its own: parsers read up to the first dash or comma.

@@ -1,18 +1,26 @@
 //! `mntr`, `srst`: everything that is counted.
 
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::VERSION;
+use super::status::proposal_bytes;
 use super::view::View;
 use crate::metrics::{Advanced, Basic, Counter, Summary, java_double};
+use crate::peer::{LearnerStanding, Mode, Standing};
 
 pub(super) fn mntr(view: &View) -> String {
     collect(view);
     let mut out = String::new();
     put(&mut out, "version", VERSION);
-    put(&mut out, "server_state", "standalone");
+    let standing = Arc::clone(&view.standing.read());
+    put(&mut out, "server_state", standing.mode.name());
+    if let Some(state) = peer_state(standing.mode) {
+        put(&mut out, "peer_state", state);
+    }
     put_gauges(view, &mut out);
+    put_quorum(view, &standing, &mut out);
     put_quotas(view, &mut out);
     for &counter in Counter::ALL {
         put(&mut out, counter.name(), view.metrics.counter(counter));
@@ -34,11 +42,48 @@ pub(super) fn mntr(view: &View) -> String {
 pub(super) fn srst(view: &View) -> String {
     view.statistics.reset();
     view.metrics.reset();
+    view.inspect.reset();
     for counter in [&view.connections.rejected, &view.connections.sessionless_expired, &view.connections.bytes_received]
     {
         counter.store(0, Relaxed);
     }
     "Server stats reset.\n".to_owned()
+}
+
+const fn peer_state(mode: Mode) -> Option<&'static str> {
+    match mode {
+        Mode::Leader => Some("leading - broadcast"),
+        Mode::Follower => Some("following - broadcast"),
+        Mode::Observer => Some("observing - broadcast"),
+        Mode::Standalone | Mode::Looking => None,
+    }
+}
+
+/// What members of an ensemble add.
+fn put_quorum(view: &View, standing: &Standing, out: &mut String) {
+    let Some(facts) = &view.facts.ensemble else { return };
+    put(out, "quorum_size", facts.ensemble.voters().count());
+    if standing.mode == Mode::Observer
+        && let Some(leader) = standing.leader
+    {
+        put(out, "observer_master_id", leader.0);
+    }
+    if standing.mode != Mode::Leader {
+        return;
+    }
+    let synced = |wanted: fn(&LearnerStanding) -> bool| {
+        standing.learners.iter().filter(|learner| learner.synced && wanted(learner)).count()
+    };
+    put(out, "learners", standing.learners.len());
+    put(out, "synced_followers", synced(|learner| !learner.observer));
+    put(out, "synced_non_voting_followers", synced(|learner| !learner.observer && !learner.voter));
+    put(out, "synced_observers", synced(|learner| learner.observer));
+    put(out, "pending_syncs", view.inspect.report().pending_syncs);
+    put(out, "leader_uptime", view.clock.now().steady_ms.saturating_sub(standing.since_ms));
+    let [last, min, max] = proposal_bytes(view);
+    for (name, bytes) in [("last_proposal_size", last), ("min_proposal_size", min), ("max_proposal_size", max)] {
+        put(out, name, bytes);
+    }
 }
 
 /// Requests taken and not yet answered.

@@ -12,18 +12,34 @@ use crate::ids::{Now, SessionId};
 
 pub(super) fn dump(view: &View) -> String {
     let now = view.clock.now();
-    let sets = (view.expiry_sets)();
+    let mut out = "SessionTracker dump:\n".to_owned();
+    match view.inspect.report().expiry_sets {
+        Some(sets) => put_sets(&sets, now, &mut out),
+        None => put_global_sessions(view, &mut out),
+    }
+    put_ephemerals(view, &mut out);
+    put_connections(view, now, &mut out);
+    out
+}
+
+fn put_sets(sets: &BTreeMap<u64, Vec<SessionId>>, now: Now, out: &mut String) {
     let sessions: usize = sets.values().map(Vec::len).sum();
-    let mut out = format!("SessionTracker dump:\nSession Sets ({})/({sessions}):\n", sets.len());
-    for (due, ids) in &sets {
+    let _ = writeln!(out, "Session Sets ({})/({sessions}):", sets.len());
+    for (due, ids) in sets {
         let _ = writeln!(out, "{} expire at {}:", ids.len(), date(now, *due));
         ids.iter().for_each(|id| {
             let _ = writeln!(out, "\t{id}");
         });
     }
-    put_ephemerals(view, &mut out);
-    put_connections(view, now, &mut out);
-    out
+}
+
+/// On a server that does not track them.
+fn put_global_sessions(view: &View, out: &mut String) {
+    let database = view.database.read();
+    let _ = writeln!(out, "Global Sessions({}):", database.sessions().len());
+    for (id, timeout_ms) in database.sessions() {
+        let _ = writeln!(out, "{id}\t{timeout_ms}ms");
+    }
 }
 
 fn put_ephemerals(view: &View, out: &mut String) {

@@ -4,8 +4,10 @@ use std::fmt::Write;
 
 use super::VERSION;
 use super::connections::short_line;
-use super::view::{View, directory_bytes};
+use super::view::{EnsembleFacts, View, directory_bytes};
+use crate::config::ServerAddress;
 use crate::metrics::java_double;
+use crate::peer::Mode;
 
 pub(super) fn srvr(view: &View) -> String {
     let mut out = format!("Zookeeper version: {VERSION}\n");
@@ -36,26 +38,62 @@ fn put_status(view: &View, out: &mut String) {
     let _ = writeln!(out, "Connections: {}", view.connections.len());
     let _ = writeln!(out, "Outstanding: {}", super::monitor::outstanding(view));
     let _ = writeln!(out, "Zxid: {zxid}");
-    let _ = writeln!(out, "Mode: {}", view.standing.read().mode.name());
+    let mode = view.mode();
+    let _ = writeln!(out, "Mode: {}", mode.name());
     // The reference counts the root under both of its names.
     let _ = writeln!(out, "Node count: {}", znodes + 1);
+    if mode == Mode::Leader {
+        let [last, min, max] = proposal_bytes(view);
+        let _ = writeln!(out, "Proposal sizes last/min/max: {last}/{min}/{max}");
+    }
+}
+
+/// The last, the smallest and the largest; -1 before the first.
+pub(super) fn proposal_bytes(view: &View) -> [i64; 3] {
+    let known = view.inspect.report().proposal_bytes.map(|(last, min, max)| [last, min, max].map(|bytes| bytes as i64));
+    known.unwrap_or([-1; 3])
 }
 
 pub(super) fn conf(view: &View) -> String {
     let facts = &view.facts;
     let (min_ms, max_ms) = facts.session_timeouts_ms;
     let (snapshots, logs) = (directory_bytes(&facts.snapshot_dir), directory_bytes(&facts.log_dir));
-    format!(
+    let me = facts.ensemble.as_ref().map_or(0, |ensemble| ensemble.me.0);
+    let mut out = format!(
         "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={snapshots}\ndataLogDir={}\ndataLogSize={logs}\n\
          tickTime={}\nmaxClientCnxns={}\nminSessionTimeout={min_ms}\nmaxSessionTimeout={max_ms}\n\
-         clientPortListenBacklog={}\nserverId=0\n",
+         clientPortListenBacklog={}\nserverId={me}\n",
         facts.client_port,
         facts.snapshot_dir.display(),
         facts.log_dir.display(),
         facts.tick_ms,
         facts.connections_per_address_max,
         facts.backlog,
-    )
+    );
+    if let Some(ensemble) = &facts.ensemble {
+        put_ensemble(ensemble, &mut out);
+    }
+    out
+}
+
+/// What members of an ensemble add.
+fn put_ensemble(facts: &EnsembleFacts, out: &mut String) {
+    let own = facts.ensemble.server(facts.me);
+    let ports = |port: fn(&ServerAddress) -> u16| {
+        let ports = own.iter().flat_map(|own| &own.addresses).map(|address| port(address).to_string());
+        ports.collect::<Vec<_>>().join("|")
+    };
+    let observes = u8::from(facts.ensemble.is_observer(facts.me));
+    let _ = write!(
+        out,
+        "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={observes}\n\
+         membership: \n{}",
+        facts.init_limit,
+        facts.sync_limit,
+        ports(|own| own.election_port),
+        ports(|own| own.quorum_port),
+        facts.ensemble,
+    );
 }
 
 pub(super) fn dirs(view: &View) -> String {

@@ -5,10 +5,12 @@ use parking_lot::RwLock;
 
 use super::*;
 use crate::auth::AuthRules;
-use crate::ids::{ConnectionId, Now, SessionId, Zxid};
+use crate::ids::{ConnectionId, Now, SessionId, Sid, Zxid};
 use crate::net::{Clock, Connections, FourLetterWords, WordAnswer};
+use crate::peer::{Mode, Report, Standing};
 use crate::pipeline::{Database, ServerStatistics};
 use crate::tree::{Tree, TreeOptions};
+use crate::zab::Ensemble;
 
 struct Stopped;
 
@@ -18,7 +20,34 @@ impl Clock for Stopped {
     }
 }
 
+struct Asked(Report);
+
+impl Inspect for Asked {
+    fn report(&self) -> Report {
+        self.0.clone()
+    }
+
+    fn reset(&self) {}
+}
+
 fn words(allowed: &str) -> Words {
+    let expiry_sets = Some(BTreeMap::from([(106_000, vec![SessionId(0x1a)])]));
+    words_of(allowed, Standing::default(), None, Report { expiry_sets, ..Report::default() })
+}
+
+/// A member of the ensemble that was recorded.
+fn member(mode: Mode) -> Words {
+    let text = "server.1=127.0.0.1:1:5:participant\nserver.2=127.0.0.1:2:6:participant\n\
+                server.3=127.0.0.1:3:7:participant\nserver.4=127.0.0.1:4:8:observer\nversion=0";
+    let ensemble = Ensemble::parse(text).unwrap();
+    let me = Sid(if mode == Mode::Observer { 4 } else { 1 });
+    let facts = EnsembleFacts { me, init_limit: 10, sync_limit: 5, ensemble };
+    let serves = mode != Mode::Looking;
+    let standing = Standing { mode, serves, leader: Some(Sid(3)), ..Standing::default() };
+    words_of("*", standing, Some(facts), Report::default())
+}
+
+fn words_of(allowed: &str, standing: Standing, ensemble: Option<EnsembleFacts>, report: Report) -> Words {
     let tree = Tree::new(TreeOptions::default());
     let sessions = BTreeMap::from([(SessionId(0x1a), 4000)]);
     let database = Database::new(tree, sessions, Zxid(0x1f), Arc::new(AuthRules::default()));
@@ -32,16 +61,17 @@ fn words(allowed: &str) -> Words {
         session_timeouts_ms: (4000, 40_000),
         started_ms: 0,
         words: allowed.split(',').map(str::to_owned).collect(),
+        ensemble,
     };
     Words::new(View {
         facts,
-        standing: SharedStanding::default(),
+        standing: Arc::new(RwLock::new(Arc::new(standing))),
         database: Arc::new(RwLock::new(database)),
         connections: Arc::new(Connections::default()),
         statistics: Arc::new(ServerStatistics::default()),
         metrics: Arc::default(),
         clock: Arc::new(Stopped),
-        expiry_sets: Arc::new(|| BTreeMap::from([(106_000, vec![SessionId(0x1a)])])),
+        inspect: Arc::new(Asked(report)),
     })
 }
 
@@ -56,6 +86,16 @@ fn ask(words: &Words, word: &str) -> String {
 /// What a real server answered, with `<…>` where it varies.
 fn recorded() -> HashMap<String, Vec<String>> {
     serde_json::from_str(include_str!("../../tests/golden/ops/4lw-standalone.json")).unwrap()
+}
+
+/// What members of a real ensemble answered.
+fn recorded_members() -> [(Mode, HashMap<String, Vec<String>>); 3] {
+    let read = |text: &str| serde_json::from_str(text).unwrap();
+    [
+        (Mode::Leader, read(include_str!("../../tests/golden/ops/4lw-leader.json"))),
+        (Mode::Follower, read(include_str!("../../tests/golden/ops/4lw-follower.json"))),
+        (Mode::Observer, read(include_str!("../../tests/golden/ops/4lw-observer.json"))),
+    ]
 }
 
 /// Whether `line` is `pattern` with something in place of each `<…>`.
@@ -104,6 +144,55 @@ fn mntr_has_every_name_of_a_real_server_in_its_form() {
         names += 1;
     }
     assert_eq!((names, ours.len()), (494, 494));
+}
+
+#[test]
+fn members_of_an_ensemble_say_what_real_ones_do() {
+    for (mode, recorded) in recorded_members() {
+        let words = member(mode);
+        for word in ["conf", "isro", "srvr"] {
+            let text = ask(&words, word);
+            let (lines, expected): (Vec<_>, _) = (text.split('\n').collect(), &recorded[word]);
+            assert_eq!(lines.len(), expected.len(), "{word} of a {mode:?}: {text}");
+            for (line, pattern) in lines.iter().zip(expected) {
+                let same_key = line.contains('=') && line.split('=').next() == pattern.split('=').next();
+                let same_kind = line.split(':').next() == pattern.split(':').next();
+                assert!(fits(pattern, line) || same_key || same_kind, "{word} of a {mode:?}: {line:?}, {pattern:?}");
+            }
+        }
+        let text = ask(&words, "mntr");
+        let ours: HashMap<_, _> = text.lines().filter_map(|line| line.split_once('\t')).collect();
+        let sets = ["_per_namespace", "_learner_handler_qp_size", "_learner_handler_qp_time_ms"];
+        for (name, form) in recorded["mntr"].iter().filter_map(|line| line.split_once('\t')) {
+            if sets.iter().any(|set| name.ends_with(set)) {
+                continue;
+            }
+            let value = ours.get(name).unwrap_or_else(|| panic!("a {mode:?} lacks {name}"));
+            assert!(form.starts_with('<') || form == *value, "{name} of a {mode:?} is {value}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_looks_for_a_leader_says_that_it_does_not_serve() {
+    let words = member(Mode::Looking);
+    for (word, answer) in [
+        ("ruok", "imok"),
+        ("isro", "null"),
+        ("srvr", "This ZooKeeper instance is not currently serving requests\n"),
+        ("mntr", "This ZooKeeper instance is not currently serving requests\n"),
+        ("hash", "This ZooKeeper instance is not currently serving requests"),
+    ] {
+        assert_eq!(ask(&words, word), answer);
+    }
+    assert!(ask(&words, "envi").starts_with("Environment:"));
+}
+
+#[test]
+fn a_follower_dumps_all_sessions() {
+    assert!(
+        ask(&member(Mode::Follower), "dump").starts_with("SessionTracker dump:\nGlobal Sessions(1):\n0x1a\t4000ms\n")
+    );
 }
 
 #[test]

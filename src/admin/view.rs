@@ -1,16 +1,16 @@
 //! What reports are made from.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::ids::SessionId;
+use crate::ids::Sid;
 use crate::metrics::Metrics;
 use crate::net::{Clock, Connections};
-use crate::peer::Standing;
+use crate::peer::{Mode, Report, Standing};
 use crate::pipeline::{ServerStatistics, SharedDatabase};
+use crate::zab::Ensemble;
 
 /// What does not change while the server runs.
 #[derive(Clone, Debug)]
@@ -33,10 +33,33 @@ pub struct Facts {
     pub started_ms: u64,
     /// `4lw.commands.whitelist`.
     pub words: Vec<String>,
+    /// The ensemble; `None` for a server alone.
+    pub ensemble: Option<EnsembleFacts>,
+}
+
+/// What a member of an ensemble knows of it.
+#[derive(Clone, Debug)]
+pub struct EnsembleFacts {
+    /// `myid`.
+    pub me: Sid,
+    /// `initLimit`, ticks.
+    pub init_limit: u32,
+    /// `syncLimit`, ticks.
+    pub sync_limit: u32,
+    /// Who is in it.
+    pub ensemble: Ensemble,
 }
 
 /// The server's role, as the machine has said it last.
 pub type SharedStanding = Arc<RwLock<Arc<Standing>>>;
+
+/// Who can ask the owner.
+pub trait Inspect: Send + Sync {
+    /// What the machine tells of itself.
+    fn report(&self) -> Report;
+    /// Lets it forget what `srst` resets.
+    fn reset(&self);
+}
 
 /// A look at a running server.
 #[derive(Clone)]
@@ -55,8 +78,16 @@ pub struct View {
     pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Each tick at which sessions are due, and those sessions; asks the owner.
-    pub expiry_sets: Arc<dyn Fn() -> BTreeMap<u64, Vec<SessionId>> + Send + Sync>,
+    /// What only the owner can tell.
+    pub inspect: Arc<dyn Inspect>,
+}
+
+impl View {
+    /// What the server is doing.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.standing.read().mode
+    }
 }
 
 /// The sizes of all files in a directory, bytes.

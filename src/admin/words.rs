@@ -3,6 +3,7 @@
 use super::view::View;
 use super::{connections, environment, monitor, sessions, status, watches};
 use crate::net::{FourLetterWords, WordAnswer};
+use crate::peer::Mode;
 
 type Answer = fn(&View) -> String;
 
@@ -16,7 +17,7 @@ const WORDS: [(&[u8; 4], Answer); 17] = [
     (b"envi", environment::envi),
     (b"gtmk", |_| TRACE_MASK.to_owned()),
     (b"hash", status::hash),
-    (b"isro", |_| "rw".to_owned()),
+    (b"isro", isro),
     (b"mntr", monitor::mntr),
     (b"ruok", |_| "imok".to_owned()),
     (b"srst", monitor::srst),
@@ -26,6 +27,19 @@ const WORDS: [(&[u8; 4], Answer); 17] = [
     (b"wchp", watches::wchp),
     (b"wchs", watches::wchs),
 ];
+
+/// Those that are answered also by a server that does not serve (FL-02).
+const ALWAYS: [&[u8; 4]; 4] = [b"ruok", b"isro", b"envi", b"gtmk"];
+
+/// What the others say then.
+const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
+
+fn isro(view: &View) -> String {
+    match view.mode() {
+        Mode::Looking => "null".to_owned(),
+        Mode::Standalone | Mode::Leader | Mode::Follower | Mode::Observer => "rw".to_owned(),
+    }
+}
 
 /// What telnet sends when it is interrupted: nothing to answer.
 const TELNET_CLOSE: [u8; 4] = [0xff, 0xf4, 0xff, 0xfd];
@@ -65,6 +79,10 @@ impl FourLetterWords for Words {
         if !self.is_allowed(&name) {
             let refusal = format!("{name} is not executed because it is not in the whitelist.\n");
             return WordAnswer::Text(refusal.into_bytes());
+        }
+        if known.is_some() && !ALWAYS.contains(&&word) && self.view.mode() == Mode::Looking {
+            let end = if &word == b"hash" { "" } else { "\n" };
+            return WordAnswer::Text(format!("{NOT_SERVING}{end}").into_bytes());
         }
         match (known, rest.first_chunk::<8>()) {
             (Some((_, answer)), _) => WordAnswer::Text(answer(&self.view).into_bytes()),

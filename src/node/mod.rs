@@ -8,6 +8,6 @@ mod settings;
 mod snapshots;
 
 pub use clock::SystemClock;
-pub use owner::{Inspect, OwnerHandle};
+pub use owner::OwnerHandle;
 pub use server::{Server, ServerError};
 pub use settings::{Settings, SettingsError};

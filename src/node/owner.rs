@@ -6,9 +6,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::rim::Rim;
+use crate::admin::Inspect;
 use crate::ids::ConnectionId;
 use crate::net::{Clock, Inbox, Owner};
-use crate::peer::{Input, Machine, Peer};
+use crate::peer::{Input, Machine, Peer, Report};
 use crate::pipeline::{Greeting, Lane, WriteRequest};
 
 /// Inputs handled before outputs are carried out: with them the log gets larger batches.
@@ -17,11 +18,11 @@ const INPUTS_MAX: usize = 1024;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// A look at the machine from outside, taken between two inputs.
-pub type Inspect = Box<dyn FnOnce(&Peer) + Send>;
+type Look = Box<dyn FnOnce(&mut Peer) + Send>;
 
 enum Message {
     Input(Input),
-    Inspect(Inspect),
+    Inspect(Look),
     /// Finish what is in flight, then end.
     Stop,
 }
@@ -46,9 +47,9 @@ impl OwnerHandle {
     }
 
     /// Looks at the machine; `None` once the owner has ended.
-    pub fn inspect<T: Send + 'static>(&self, look: impl FnOnce(&Peer) -> T + Send + 'static) -> Option<T> {
+    pub fn inspect<T: Send + 'static>(&self, look: impl FnOnce(&mut Peer) -> T + Send + 'static) -> Option<T> {
         let (sender, receiver) = channel();
-        let look = Box::new(move |peer: &Peer| {
+        let look = Box::new(move |peer: &mut Peer| {
             let _gone = sender.send(look(peer));
         });
         self.sender.send(Message::Inspect(look)).ok()?;
@@ -78,6 +79,16 @@ impl Owner for OwnerHandle {
 impl Inbox for OwnerHandle {
     fn give(&self, input: Input) {
         self.send(input);
+    }
+}
+
+impl Inspect for OwnerHandle {
+    fn report(&self) -> Report {
+        self.inspect(|peer| peer.report()).unwrap_or_default()
+    }
+
+    fn reset(&self) {
+        self.inspect(Peer::reset_report);
     }
 }
 
@@ -124,7 +135,7 @@ impl OwnerLoop {
                 self.peer.handle(now, Input::Tick, &mut wake);
             }
             for inspect in inputs.inspections {
-                inspect(&self.peer);
+                inspect(&mut self.peer);
             }
         }
         self.rim.stop();
@@ -148,7 +159,7 @@ impl OwnerLoop {
 #[derive(Default)]
 struct Inputs {
     list: Vec<Input>,
-    inspections: Vec<Inspect>,
+    inspections: Vec<Look>,
     stop: bool,
 }
 

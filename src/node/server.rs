@@ -1,6 +1,5 @@
 //! Starting and stopping a server.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,9 +14,9 @@ use super::owner::{OwnerHandle, OwnerLoop};
 use super::rim::{LogFiles, Others, Rim, report};
 use super::settings::{EnsembleSettings, Settings};
 use super::snapshots::{Snapshots, purge_old};
-use crate::admin::{Facts, SharedStanding, View, Words};
+use crate::admin::{EnsembleFacts, Facts, SharedStanding, View, Words};
 use crate::disk::{Directories, OpenError, RealDisk};
-use crate::ids::{SessionId, Sid, Zxid};
+use crate::ids::{Sid, Zxid};
 use crate::metrics::{Basic, Metrics};
 use crate::net::{
     Addresses, ClientContext, ClientPort, Clock, Connections, ElectionPort, Inbox, ListenError, QuorumNet, QuorumPort,
@@ -25,7 +24,6 @@ use crate::net::{
 };
 use crate::peer::{Beginning, Loading, Peer, PeerRules};
 use crate::pipeline::{PrepareRules, ServerStatistics, SharedDatabase};
-use crate::session::Sessions;
 use crate::storage::epochs::{EpochError, Epochs, open_epochs};
 use crate::storage::recovery::{Origin, Recovered, RecoveryError, consume_marker, recover};
 use crate::tree::TreeOptions;
@@ -151,10 +149,7 @@ impl Server {
             statistics: Arc::clone(&statistics),
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
-            expiry_sets: {
-                let owner = owner.clone();
-                Arc::new(move || owner.inspect(expiry_sets).unwrap_or_default())
-            },
+            inspect: Arc::new(owner.clone()),
         };
         let clients = Arc::new(ClientContext {
             database,
@@ -220,11 +215,6 @@ impl Server {
         }
         tracing::info!("stopped");
     }
-}
-
-/// Whatever becomes of each: the sessions that this server tracks, by when they are due.
-fn expiry_sets(peer: &Peer) -> BTreeMap<u64, Vec<SessionId>> {
-    peer.sessions().map(Sessions::expiry_sets).unwrap_or_default()
 }
 
 fn load(
@@ -317,6 +307,12 @@ fn facts(settings: &Settings, started_ms: u64) -> Facts {
         session_timeouts_ms: (settings.negotiation.min_ms, settings.negotiation.max_ms),
         started_ms,
         words: settings.words.clone(),
+        ensemble: settings.ensemble.as_ref().map(|ensemble| EnsembleFacts {
+            me: ensemble.me,
+            init_limit: ensemble.rules.init_limit,
+            sync_limit: ensemble.rules.sync_limit,
+            ensemble: ensemble.rules.ensemble.clone(),
+        }),
     }
 }
 

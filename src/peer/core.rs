@@ -68,6 +68,8 @@ pub(super) struct Core {
     next_session: SessionId,
     next_link: u64,
     pub(super) random: fastrand::Rng,
+    /// Sizes of what was proposed: the last, the smallest, the largest.
+    pub(super) proposal_bytes: Option<(usize, usize, usize)>,
     pub(super) disk_full: bool,
     pub(super) stopping: bool,
     append: Vec<Logged>,
@@ -79,7 +81,7 @@ impl Core {
         let Beginning { database, history: txns, last_zxid, replayed_txns, epochs } = beginning;
         let mut history = History::new(rules.ensemble.as_ref().map_or(0, |ensemble| ensemble.history_txns));
         txns.into_iter().for_each(|(zxid, body)| history.push(zxid, body));
-        Self {
+        let mut core = Self {
             next_session: SessionId::first(rules.sid, now.wall_ms.unsigned_abs()),
             snapshots: SnapshotClock::new(rules.snapshots, replayed_txns, rules.seed),
             random: fastrand::Rng::with_seed(rules.seed),
@@ -97,10 +99,21 @@ impl Core {
             installing: None,
             disk_work: 0,
             next_link: 0,
+            proposal_bytes: None,
             disk_full: false,
             stopping: false,
             append: Vec::new(),
             outputs: VecDeque::new(),
+        };
+        core.publish_config(now);
+        core
+    }
+
+    /// The tree that was loaded holds another server's configuration, or an older one.
+    fn publish_config(&mut self, now: Now) {
+        if let Some(rules) = &self.rules.ensemble {
+            let (text, version) = (rules.ensemble.text(), rules.ensemble.version());
+            self.database.write().publish_config(&text, version, now.wall_ms);
         }
     }
 
@@ -180,6 +193,9 @@ impl Core {
     pub(super) fn log(&mut self, zxid: Zxid, body: Record, origin: Origin) {
         self.snapshots.logged(body.len() as u64);
         self.last_logged = zxid;
+        let (bytes, known) = (body.len(), self.proposal_bytes);
+        self.proposal_bytes =
+            Some(known.map_or((bytes, bytes, bytes), |(_, min, max)| (bytes, min.min(bytes), max.max(bytes))));
         self.append.push((zxid, body.clone()));
         self.in_flight.push(Work::Txn { zxid, body, origin });
     }
@@ -248,28 +264,29 @@ impl Core {
     }
 
     /// The leader's database takes the place of this server's, and goes to disk before anything is built on it.
-    pub(super) fn take_over(&mut self, load: LoadDatabase) {
+    pub(super) fn take_over(&mut self, now: Now, load: LoadDatabase) {
         let before = self.installing.as_ref().map_or(self.last_logged, |earlier| earlier.logged_before);
         let logged_before = before.max(self.last_logged);
-        self.install(load, Vec::new());
+        self.install(now, load, Vec::new());
         let database = Arc::clone(&self.database);
         let walk = self.begin_file(&mut database.write());
         self.installing = walk.map(|walk| Installing { walk, logged_before });
     }
 
     /// The log was cut, and this is what is left of the database.
-    pub(super) fn cut_back(&mut self, restored: Restored) {
-        self.install(restored.load, restored.history);
+    pub(super) fn cut_back(&mut self, now: Now, restored: Restored) {
+        self.install(now, restored.load, restored.history);
         self.durable = self.last_logged;
     }
 
     /// Another database takes the place of this server's: nothing is in flight and nobody is connected.
-    fn install(&mut self, load: LoadDatabase, history: Vec<Logged>) {
+    fn install(&mut self, now: Now, load: LoadDatabase, history: Vec<Logged>) {
         self.last_logged = load.last_zxid();
         self.history.clear();
         history.into_iter().for_each(|(zxid, body)| self.history.push(zxid, body));
         self.walk = None;
         self.database.write().install(load);
+        self.publish_config(now);
     }
 
     /// Whether a leader's database is not on disk yet.

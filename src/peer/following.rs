@@ -225,7 +225,7 @@ impl Following {
             && let Some(arrival) = self.inbox.pop_front()
         {
             match arrival {
-                Arrival::Database(load) => self.take_database(core, *load),
+                Arrival::Database(load) => self.take_database(core, now, *load),
                 Arrival::Packet(packet) if self.stage == Stage::Serving => self.packet(core, now, packet, wake)?,
                 Arrival::Packet(packet) => self.handshake(core, now, packet, wake)?,
             }
@@ -316,9 +316,9 @@ impl Following {
     }
 
     /// The database behind SNAP: it takes this one's place, and is on disk before anything is built on it.
-    fn take_database(&mut self, core: &mut Core, load: LoadDatabase) {
+    fn take_database(&mut self, core: &mut Core, now: Now, load: LoadDatabase) {
         self.sync.database = Some(load.last_zxid());
-        core.take_over(load);
+        core.take_over(now, load);
         tracing::info!(zxid = %core.last_logged, "the leader's whole database has arrived");
     }
 

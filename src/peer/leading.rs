@@ -59,6 +59,8 @@ struct Reign {
     broadcast: Zxid,
     ping_at_ms: u64,
     check_at_ms: u64,
+    /// When it began to serve.
+    since_ms: u64,
 }
 
 impl Reign {
@@ -95,6 +97,7 @@ impl Leading {
             broadcast: core.last_logged,
             ping_at_ms: now.steady_ms + core.rules.tick_ms / 2,
             check_at_ms: now.steady_ms + core.rules.tick_ms,
+            since_ms: 0,
         };
         let mut leading = Self { serving: None, reign: Some(reign) };
         leading.try_agree(core)?;
@@ -479,6 +482,7 @@ impl Leading {
             return Ok(());
         }
         reign.phase = Phase::Serving;
+        reign.since_ms = now.steady_ms;
         let zxid = reign.zxid();
         reign.check_at_ms = now.steady_ms + core.rules.tick_ms;
         core.committed = zxid;
@@ -503,6 +507,7 @@ impl Leading {
             leader: Some(core.me()),
             learners: standing(&reign.learners),
             since: reign.zxid(),
+            since_ms: reign.since_ms,
         });
     }
 

@@ -33,7 +33,7 @@ use crate::zab::{Arrival, Logged, Notification, Packet};
 pub use restore::Loading;
 pub use rules::{EnsembleRules, PeerRules, ReaperRules, SnapshotRules};
 pub use server::Peer;
-pub use standing::{LearnerStanding, Mode, Standing};
+pub use standing::{LearnerStanding, Mode, Report, Standing};
 
 /// All that can happen to a server.
 #[derive(Debug)]

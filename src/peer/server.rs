@@ -7,7 +7,7 @@ use super::core::{Core, Outcome, drop_request};
 use super::following::Following;
 use super::leading::Leading;
 use super::rules::PeerRules;
-use super::standing::{Mode, Standing};
+use super::standing::{Mode, Report, Standing};
 use super::{Beginning, Input, Machine, Output};
 use crate::ids::{Now, Sid, Zxid};
 use crate::pipeline::{Lane, WriteRequest};
@@ -71,6 +71,25 @@ impl Peer {
             Role::Leading(leading) => leading.serving.as_ref().map(|serving| &serving.sessions),
             Role::WindingUp(_) | Role::Looking | Role::Following(_) => None,
         }
+    }
+
+    /// What reports tell of it beside its [`Standing`].
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let serving = match &self.role {
+            Role::Leading(leading) => leading.serving.as_ref(),
+            Role::WindingUp(_) | Role::Looking | Role::Following(_) => None,
+        };
+        Report {
+            expiry_sets: serving.map(|serving| serving.sessions.expiry_sets()),
+            proposal_bytes: self.core.proposal_bytes,
+            pending_syncs: self.core.in_flight.learner_syncs(),
+        }
+    }
+
+    /// `srst`: the sizes of proposals begin anew.
+    pub const fn reset_report(&mut self) {
+        self.core.proposal_bytes = None;
     }
 
     /// The last txn that is known to be committed.
@@ -181,7 +200,7 @@ impl Peer {
                 self.core.disk_work_done();
                 let is_cut = restored.is_some();
                 if let Some(restored) = restored {
-                    self.core.cut_back(*restored);
+                    self.core.cut_back(now, *restored);
                 }
                 if let Role::Following(following) = &mut self.role {
                     following.truncated(&mut self.core, now, is_cut, wake)?;

@@ -1,6 +1,8 @@
 //! What reports say of a server's role.
 
-use crate::ids::{Epoch, Sid, Zxid};
+use std::collections::BTreeMap;
+
+use crate::ids::{Epoch, SessionId, Sid, Zxid};
 
 /// What a server is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -47,6 +49,19 @@ pub struct Standing {
     pub learners: Vec<LearnerStanding>,
     /// The last zxid when it began to serve.
     pub since: Zxid,
+    /// When it began to serve, steady clock, ms.
+    pub since_ms: u64,
+}
+
+/// What reports tell of a server beside its [`Standing`], when they ask.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The sessions by when they are due, where they are tracked.
+    pub expiry_sets: Option<BTreeMap<u64, Vec<SessionId>>>,
+    /// Bytes of the last proposal, the smallest and the largest; none before the first.
+    pub proposal_bytes: Option<(usize, usize, usize)>,
+    /// Syncs of learners' clients that wait.
+    pub pending_syncs: usize,
 }
 
 /// A learner as its leader sees it.

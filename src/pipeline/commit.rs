@@ -202,6 +202,12 @@ impl InFlight {
         self.queue.is_empty()
     }
 
+    /// Syncs of learners' clients among it.
+    #[must_use]
+    pub fn learner_syncs(&self) -> usize {
+        self.queue.iter().filter(|work| matches!(work, Work::LearnerSync(_))).count()
+    }
+
     /// Whether something can be done when all txns up to `committed` are.
     #[must_use]
     pub fn is_ready(&self, committed: Zxid) -> bool {

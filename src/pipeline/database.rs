@@ -108,6 +108,11 @@ impl Database {
         self.is_fuzzy
     }
 
+    /// Clients find the ensemble's configuration in `/zookeeper/config`.
+    pub fn publish_config(&mut self, text: &str, version: i64, wall_ms: i64) {
+        self.tree.publish_config(text, version, wall_ms);
+    }
+
     /// The leader's epoch begins: its zxid comes before that of the first txn.
     pub fn begin_epoch(&mut self, zxid: Zxid) {
         self.last_zxid = self.last_zxid.max(zxid);

@@ -204,6 +204,18 @@ impl Tree {
         }
     }
 
+    /// Puts the text of the ensemble's configuration into `/zookeeper/config`, as the reference does without a txn: the
+    /// znode's version is -1 afterwards, and the digest stays as it was (zab.md 5).
+    pub fn publish_config(&mut self, text: &str, version: i64, wall_ms: i64) {
+        let Some(id) = self.nodes.find(CONFIG) else { return };
+        let before = self.nodes.get(id).data().map_or(0, <[u8]>::len) as u64;
+        self.change(CONFIG, id, |znode| {
+            znode.set_data(Some(text.as_bytes()));
+            (znode.mzxid, znode.mtime, znode.version) = (version, wall_ms, -1);
+        });
+        self.bytes = self.bytes - before + text.len() as u64;
+    }
+
     /// Changes a znode in place: the old image goes to a running snapshot, the digest follows.
     fn change(&mut self, path: &str, id: ZnodeId, change: impl FnOnce(&mut Znode)) {
         self.preserve(id);
