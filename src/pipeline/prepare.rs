@@ -389,8 +389,9 @@ impl Prepare {
         let path = valid(check.path.as_deref())?;
         let znode = self.outstanding.find(asked.tree, path).ok_or(ErrorCode::NO_NODE)?;
         self.check_acl(asked, &znode, Perms::READ)?;
-        check_version(check.version, znode.stat.version)?;
-        let txn = Txn::Check(path.into(), check.version);
+        // The reference logs the version that a change would have made.
+        let version = next_version(check.version, znode.stat.version)?;
+        let txn = Txn::Check(path.into(), version);
         txn.encode(OpCode::CHECK, out);
         Ok(())
     }

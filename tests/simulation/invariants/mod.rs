@@ -1,0 +1,216 @@
+//! What must hold whatever happens: one file for each invariant, with its source. The oracle sees what no server can.
+
+pub(crate) mod agreement;
+pub(crate) mod durability;
+pub(crate) mod leaders;
+pub(crate) mod lineage;
+pub(crate) mod promises;
+pub(crate) mod reads;
+pub(crate) mod states;
+pub(crate) mod watches;
+pub(crate) mod writes;
+
+use std::collections::BTreeSet;
+
+use zkd::ids::{Epoch, SessionId, Zxid};
+use zkd::peer::{Mode, Standing};
+use zkd::pipeline::Database;
+use zkd::proto::{ErrorCode, OpCode, OpKind, ReplyHeader};
+use zkd::storage::epochs::{EpochFile, Epochs};
+use zkd::txn::Entry;
+use zkd::zab::Logged;
+
+use self::agreement::Agreement;
+use self::durability::Durability;
+use self::leaders::Leaders;
+use self::lineage::Lineage;
+use self::promises::Promises;
+use self::states::States;
+use self::writes::Writes;
+use super::client::Pending;
+use super::model::Model;
+use super::plan::Plan;
+
+/// All that is known, and all that must hold.
+pub(crate) struct Oracle {
+    pub(crate) lineage: Lineage,
+    pub(crate) leaders: Leaders,
+    pub(crate) agreement: Agreement,
+    pub(crate) durability: Durability,
+    promises: Promises,
+    states: States,
+    writes: Writes,
+    pub(crate) model: Model,
+    /// What each server stands for since it last said.
+    pub(crate) standing: Vec<Standing>,
+    /// Leaderships of processes that still run.
+    reigns: BTreeSet<(usize, Epoch)>,
+    /// Writes that were answered.
+    pub(crate) writes_answered: u64,
+    pub(crate) reads_answered: u64,
+}
+
+/// Above this many txns a run only waits for its end.
+const TXNS_MAX: usize = 1200;
+
+impl Oracle {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            lineage: Lineage::default(),
+            leaders: Leaders::default(),
+            agreement: Agreement::default(),
+            durability: Durability::new(plan.voters, plan.servers()),
+            promises: Promises::new(plan.servers()),
+            states: States::new(plan.servers()),
+            writes: Writes::default(),
+            model: Model::default(),
+            standing: vec![Standing::default(); plan.servers()],
+            reigns: BTreeSet::new(),
+            writes_answered: 0,
+            reads_answered: 0,
+        }
+    }
+
+    /// Whether clients may go on asking.
+    pub(crate) fn takes_more(&self) -> bool {
+        self.agreement.committed.counter() < TXNS_MAX as u32
+    }
+
+    /// The highest zxid that a client was told of as its own write's.
+    pub(crate) fn told(&self) -> Zxid {
+        self.writes.told
+    }
+
+    pub(crate) fn started(&mut self, node: usize, last: Zxid, epochs: Epochs) {
+        let last = self.lineage.canonical(last);
+        self.durability.recovered(&self.lineage, node, last);
+        self.promises.started(node, epochs);
+        self.states.forget(node);
+        self.standing[node] = Standing::default();
+        self.reigns.retain(|(leader, _)| *leader != node);
+    }
+
+    pub(crate) fn appended(&mut self, node: usize, txns: &[Logged]) {
+        for (zxid, body) in txns {
+            let last = self.durability.logged[node];
+            let leads = self.leaders.leads(node, zxid.epoch());
+            self.lineage.appended(&name(node), leads, last, *zxid, body);
+            self.durability.logged[node] = *zxid;
+        }
+    }
+
+    pub(crate) fn durable(&mut self, node: usize, zxid: Zxid) {
+        self.durability.flushed(node, zxid);
+    }
+
+    pub(crate) fn epoch_written(&mut self, node: usize, file: EpochFile, epoch: Epoch) {
+        self.promises.written(node, file, epoch);
+    }
+
+    pub(crate) fn told_leader(&mut self, node: usize, bytes: &[u8]) {
+        self.promises.told(node, bytes, &self.lineage, self.durability.durable[node]);
+    }
+
+    pub(crate) fn truncating(&mut self, node: usize, zxid: Zxid) {
+        self.durability.cutting(node, self.lineage.canonical(zxid));
+    }
+
+    pub(crate) fn truncated(&mut self, node: usize, zxid: Zxid) {
+        self.durability.cut(&self.lineage, node, self.lineage.canonical(zxid));
+        self.states.forget(node);
+    }
+
+    pub(crate) fn installed(&mut self, node: usize, zxid: Zxid) {
+        self.durability.installed(node, self.lineage.canonical(zxid));
+        self.states.forget(node);
+    }
+
+    pub(crate) fn snapshot_written(&mut self, node: usize, zxid: Zxid) {
+        self.durability.snapshot(&self.lineage, node, self.lineage.canonical(zxid));
+    }
+
+    /// What was above `zxid` is gone from disk.
+    pub(crate) fn forgotten(&mut self, node: usize, zxid: Zxid) {
+        let zxid = self.lineage.canonical(zxid);
+        self.durability.durable[node] = zxid;
+    }
+
+    /// A server says what it is.
+    pub(crate) fn stands(&mut self, node: usize, standing: &Standing) {
+        if standing.mode == Mode::Leader {
+            let last = self.durability.logged[node];
+            let told_before = !self.reigns.insert((node, standing.epoch));
+            if self.leaders.established(node, standing.epoch, told_before) {
+                Leaders::has_all(&self.lineage, standing.epoch, last, self.agreement.committed);
+                self.lineage.begin(standing.epoch, last);
+                self.durability.committed(&self.lineage, &name(node), last);
+            }
+        }
+        self.standing[node] = standing.clone();
+    }
+
+    /// A look at a server between two of its steps.
+    pub(crate) fn observe(&mut self, node: usize, committed: Zxid, database: &Database) {
+        if committed > Zxid::ZERO {
+            let committed = self.lineage.canonical(committed);
+            let new = self.agreement.commits(&self.lineage, &name(node), committed);
+            if let Some(last) = new.last() {
+                self.durability.committed(&self.lineage, &name(node), *last);
+            }
+            for zxid in new {
+                let body = self.lineage.body(zxid);
+                let entry = Entry::decode(&body).expect("a txn that was logged");
+                self.model.apply(&entry);
+            }
+        }
+        let applied = self.lineage.canonical(database.last_zxid());
+        self.states.at(node, applied, database);
+        if self.standing[node].serves {
+            assert!(
+                self.lineage.holds(self.agreement.committed, applied),
+                "[reads] {} shows clients {applied}, which is not committed",
+                name(node)
+            );
+        }
+    }
+
+    /// A client was given this session.
+    pub(crate) fn welcomed(&self, session: SessionId) {
+        let _may_be_over_already = session;
+    }
+
+    /// A client was given an answer.
+    pub(crate) fn answered(&mut self, session: SessionId, pending: &Pending, header: &ReplyHeader, body: &[u8]) {
+        if header.zxid.0 <= 0 {
+            return;
+        }
+        let zxid = self.lineage.canonical(header.zxid);
+        assert!(
+            self.lineage.holds(self.agreement.committed, zxid),
+            "[linearizable writes] {session} is told of {zxid}, which is not committed"
+        );
+        let op = pending.asked.op();
+        if op.kind() != OpKind::Write {
+            self.reads_answered += 1;
+            reads::answered(&self.model, pending, header, zxid, body);
+            return;
+        }
+        if refused(header.error) {
+            return;
+        }
+        self.writes_answered += 1;
+        let body_of = self.lineage.body(zxid);
+        let entry = Entry::decode(&body_of).expect("a txn that was logged");
+        assert!(op == OpCode::CLOSE_SESSION || entry.header.op != OpCode::CLOSE_SESSION, "[linearizable writes] {zxid}");
+        self.writes.answered(session, pending, header, body, &entry);
+    }
+}
+
+/// Refused without a place in the order.
+fn refused(error: ErrorCode) -> bool {
+    error == ErrorCode::SYSTEM_ERROR || error == ErrorCode::MARSHALLING
+}
+
+fn name(node: usize) -> String {
+    format!("S{}", node + 1)
+}
