@@ -75,6 +75,12 @@ impl SessionId {
         if id == i64::MIN { SessionId(id + 1) } else { SessionId(id) }
     }
 
+    /// The server that issued it.
+    #[must_use]
+    pub const fn issuer(self) -> Sid {
+        Sid((self.0 >> 56) as u8)
+    }
+
     /// The id after this one.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -55,13 +55,16 @@ const fn peer_state(mode: Mode) -> Option<&'static str> {
         Mode::Leader => Some("leading - broadcast"),
         Mode::Follower => Some("following - broadcast"),
         Mode::Observer => Some("observing - broadcast"),
-        Mode::Standalone | Mode::Looking => None,
+        Mode::Standalone | Mode::Looking | Mode::ReadOnly => None,
     }
 }
 
 /// What members of an ensemble add.
 fn put_quorum(view: &View, standing: &Standing, out: &mut String) {
     let Some(facts) = &view.facts.ensemble else { return };
+    if standing.mode == Mode::ReadOnly {
+        return;
+    }
     put(out, "quorum_size", facts.ensemble.voters().count());
     if standing.mode == Mode::Observer
         && let Some(leader) = standing.leader
@@ -131,7 +134,8 @@ fn put_gauges(view: &View, out: &mut String) {
     put(out, "max_file_descriptor_count", descriptors_max());
     put(out, "approximate_data_size", bytes);
     put(out, "open_file_descriptor_count", std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count));
-    put(out, "local_sessions", 0);
+    let local: Option<usize> = view.inspect.report().local_expiry_sets.map(|sets| sets.values().map(Vec::len).sum());
+    put(out, "local_sessions", local.unwrap_or(0));
     put(out, "uptime", view.clock.now().steady_ms.saturating_sub(view.facts.started_ms));
     put(out, "max_latency", latency.max());
     put(out, "outstanding_tls_handshake", 0);

@@ -9,12 +9,18 @@ use jiff::tz::TimeZone;
 use super::connections::address;
 use super::view::View;
 use crate::ids::{Now, SessionId};
+use crate::peer::{Mode, Report};
 
 pub(super) fn dump(view: &View) -> String {
     let now = view.clock.now();
     let mut out = "SessionTracker dump:\n".to_owned();
-    match view.inspect.report().expiry_sets {
-        Some(sets) => put_sets(&sets, now, &mut out),
+    let Report { expiry_sets, local_expiry_sets, .. } = view.inspect.report();
+    let kind = if local_expiry_sets.is_some() { "Global " } else { "" };
+    if let Some(sets) = &local_expiry_sets {
+        put_sets("Local ", sets, now, &mut out);
+    }
+    match expiry_sets {
+        Some(sets) => put_sets(kind, &sets, now, &mut out),
         None => put_global_sessions(view, &mut out),
     }
     put_ephemerals(view, &mut out);
@@ -22,9 +28,9 @@ pub(super) fn dump(view: &View) -> String {
     out
 }
 
-fn put_sets(sets: &BTreeMap<u64, Vec<SessionId>>, now: Now, out: &mut String) {
+fn put_sets(kind: &str, sets: &BTreeMap<u64, Vec<SessionId>>, now: Now, out: &mut String) {
     let sessions: usize = sets.values().map(Vec::len).sum();
-    let _ = writeln!(out, "Session Sets ({})/({sessions}):", sets.len());
+    let _ = writeln!(out, "{kind}Session Sets ({})/({sessions}):", sets.len());
     for (due, ids) in sets {
         let _ = writeln!(out, "{} expire at {}:", ids.len(), date(now, *due));
         ids.iter().for_each(|id| {
@@ -36,6 +42,11 @@ fn put_sets(sets: &BTreeMap<u64, Vec<SessionId>>, now: Now, out: &mut String) {
 /// On a server that does not track them.
 fn put_global_sessions(view: &View, out: &mut String) {
     let database = view.database.read();
+    // A read-only server tracks none of them.
+    if view.mode() == Mode::ReadOnly {
+        out.push_str("Global Sessions(0):\n");
+        return;
+    }
     let _ = writeln!(out, "Global Sessions({}):", database.sessions().len());
     for (id, timeout_ms) in database.sessions() {
         let _ = writeln!(out, "{id}\t{timeout_ms}ms");

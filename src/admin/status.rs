@@ -11,18 +11,27 @@ use crate::peer::Mode;
 
 pub(super) fn srvr(view: &View) -> String {
     let mut out = format!("Zookeeper version: {VERSION}\n");
+    put_read_only(view, &mut out);
     put_status(view, &mut out);
     out
 }
 
 pub(super) fn stat(view: &View) -> String {
-    let mut out = format!("Zookeeper version: {VERSION}\nClients:\n");
+    let mut out = format!("Zookeeper version: {VERSION}\n");
+    put_read_only(view, &mut out);
+    out.push_str("Clients:\n");
     for lane in view.connections.all() {
         let _ = writeln!(out, "{})", short_line(&lane.info()));
     }
     out.push('\n');
     put_status(view, &mut out);
     out
+}
+
+fn put_read_only(view: &View, out: &mut String) {
+    if view.mode() == Mode::ReadOnly {
+        out.push_str("READ-ONLY mode; serving only read-only clients\n");
+    }
 }
 
 fn put_status(view: &View, out: &mut String) {
@@ -72,6 +81,9 @@ pub(super) fn conf(view: &View) -> String {
     );
     if let Some(ensemble) = &facts.ensemble {
         put_ensemble(ensemble, &mut out);
+        if view.mode() != Mode::ReadOnly {
+            let _ = write!(out, "membership: \n{}", ensemble.ensemble);
+        }
     }
     out
 }
@@ -86,13 +98,11 @@ fn put_ensemble(facts: &EnsembleFacts, out: &mut String) {
     let observes = u8::from(facts.ensemble.is_observer(facts.me));
     let _ = write!(
         out,
-        "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={observes}\n\
-         membership: \n{}",
+        "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={observes}\n",
         facts.init_limit,
         facts.sync_limit,
         ports(|own| own.election_port),
         ports(|own| own.quorum_port),
-        facts.ensemble,
     );
 }
 

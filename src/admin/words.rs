@@ -37,6 +37,7 @@ const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requ
 fn isro(view: &View) -> String {
     match view.mode() {
         Mode::Looking => "null".to_owned(),
+        Mode::ReadOnly => "ro".to_owned(),
         Mode::Standalone | Mode::Leader | Mode::Follower | Mode::Observer => "rw".to_owned(),
     }
 }

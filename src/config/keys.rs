@@ -116,11 +116,8 @@ const REFUSED: &[(&str, &str)] = &[
 /// Settings that are understood and that nothing obeys yet, and what happens instead: a warning when they switch
 /// something on.
 const UNFINISHED: &[(&str, &str)] = &[
-    ("localSessionsEnabled", "all sessions are global"),
-    ("localSessionsUpgradingEnabled", "all sessions are global"),
     ("observerMasterPort", "observers connect to the leader"),
     ("oraclePath", "without a majority there is no leader"),
-    ("readonlymode.enabled", "a server without a quorum serves nobody"),
 ];
 
 /// Keys of the reference that mean nothing here: its threads, its caches, its Java; or that only an ensemble uses.

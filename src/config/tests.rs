@@ -202,11 +202,8 @@ fn odd_values_mean_what_they_mean_to_the_reference() {
 fn what_nothing_obeys_yet_says_so() {
     let note = "zoo.cfg:2: observerMasterPort=2191 has no effect yet: observers connect to the leader";
     assert_eq!(notes("observerMasterPort=2191"), [note]);
-    for key in ["localSessionsEnabled=true", "localSessionsUpgradingEnabled=true", "readonlymode.enabled=true"] {
-        assert!(notes(key)[0].contains("no effect yet"), "{key}");
-    }
     assert!(notes("oraclePath=/o")[0].contains("no effect yet"));
-    assert_eq!(notes("localSessionsEnabled=false\nobserverMasterPort=0"), Vec::<String>::new());
+    assert_eq!(notes("localSessionsEnabled=true\nobserverMasterPort=0"), Vec::<String>::new());
     assert_eq!(notes("learner.asyncSending=true"), ["zoo.cfg:2: learner.asyncSending has no effect here"]);
 }
 

@@ -16,6 +16,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use super::Inbox;
 use super::peers::{Addresses, connect, listen_on};
@@ -86,6 +87,8 @@ impl Drop for Link {
 enum Piece {
     Bytes(Vec<u8>),
     Database(SnapshotStart),
+    /// Nothing more follows.
+    End,
 }
 
 impl QuorumPort {
@@ -146,6 +149,20 @@ impl QuorumPort {
     /// Closes a learner's connection.
     pub fn close_learner(&self, link: LinkId) {
         self.learners.links.lock().remove(&link);
+    }
+
+    /// Sends learners what is on its way, for `patience` at the most, and closes everything.
+    pub fn finish(&mut self, patience: Duration) {
+        self.listeners.drain(..).for_each(|listener| listener.abort());
+        self.leader = None;
+        let links = std::mem::take(&mut *self.learners.links.lock());
+        let sent = async {
+            for link in links.values() {
+                let _closed = link.out.send(Piece::End);
+                link.out.closed().await;
+            }
+        };
+        let _late = self.runtime.block_on(async { timeout(patience, sent).await });
     }
 
     /// Connects to a leader, in place of any other.
@@ -354,6 +371,7 @@ async fn write(
                     send(&mut writer, &mut batch, unsent).await?;
                     write_database(&mut writer, start, database, inbox).await?;
                 }
+                Piece::End => return send(&mut writer, &mut batch, unsent).await,
             }
             if batch.len() < BATCH_BYTES {
                 next = pieces.pieces.try_recv().ok();

@@ -33,6 +33,9 @@ const LOG_BUSY_WAIT: Duration = Duration::from_millis(1);
 /// than writing it.
 const LOG_SYNC_BYTES_MIN: u64 = 4 << 20;
 
+/// How long learners may take to hear the last words.
+const FAREWELL: Duration = Duration::from_millis(200);
+
 /// Everything that outputs need.
 pub(super) struct Rim {
     pub(super) log: LogFiles,
@@ -111,8 +114,11 @@ impl Rim {
         let _said_before = self.failures.try_send(reason);
     }
 
-    /// Lets the log finish.
+    /// Lets learners hear the last words, and the log finish.
     pub(super) fn stop(mut self) {
+        if let Some(others) = &mut self.others {
+            others.quorum.finish(FAREWELL);
+        }
         self.log.close();
     }
 }

@@ -153,7 +153,7 @@ impl Settings {
             },
             purge_interval: (config.purge_hours > 0).then(|| Duration::from_secs(config.purge_hours * 3600)),
             purge_keep: config.purge_keep,
-            words: config.words.clone(),
+            words: words(config),
             ensemble: config.is_distributed().then(|| ensemble(config)).transpose()?,
         })
     }
@@ -199,9 +199,18 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
             history_txns: quorum.committed_log_max,
             force_snapshot: quorum.force_snapshot_sync,
             sync_from_log: quorum.log_sync_factor.is_some(),
+            local_sessions: quorum.local_sessions,
+            local_sessions_upgrade: quorum.local_sessions_upgrade,
+            read_only_mode: quorum.read_only_mode,
             observer_delay_ms: quorum.observer_election_ms,
         },
     })
+}
+
+/// Four-letter words that are answered: a client that finds a read-only server asks `isro` (CF-27).
+fn words(config: &Config) -> Vec<String> {
+    let isro = config.quorum.read_only_mode.then(|| "isro".to_owned());
+    config.words.iter().cloned().chain(isro).collect()
 }
 
 /// The longest field of a record between servers, and in the log, bytes.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 
 use super::clock::SnapshotClock;
+use super::local::LocalSessions;
 use super::rules::{EnsembleRules, PeerRules};
 use super::standing::Standing;
 use super::{Beginning, Output, Record, Restored, SnapshotStart};
@@ -14,13 +15,22 @@ use crate::pipeline::{Applied, Database, Forwarded, InFlight, Lane, LoadDatabase
 use crate::storage::epochs::Epochs;
 use crate::zab::{History, Logged, Quorums};
 
-/// Why a role ends. What follows is told to the operator.
+/// Why a role ends.
 #[derive(Debug)]
-pub(super) struct Leave(pub(super) String);
+pub(super) struct Leave {
+    /// What the operator is told.
+    pub(super) reason: String,
+    /// Who leads from now on, if that is settled without an election.
+    pub(super) heir: Option<Sid>,
+}
 
 impl Leave {
     pub(super) fn because(reason: impl Into<String>) -> Self {
-        Self(reason.into())
+        Self { reason: reason.into(), heir: None }
+    }
+
+    pub(super) fn to(heir: Sid) -> Self {
+        Self { reason: format!("the leader leaves, and hands over to server {}", heir.0), heir: Some(heir) }
     }
 }
 
@@ -127,6 +137,12 @@ impl Core {
             Some(ensemble) => ensemble,
             None => unreachable!("a server alone has no quorum to ask about"),
         }
+    }
+
+    /// Sessions that only this server will know, if it has such.
+    pub(super) fn local_sessions(&self) -> Option<LocalSessions> {
+        let wanted = self.rules.ensemble.as_ref().is_some_and(|ensemble| ensemble.local_sessions);
+        wanted.then(|| LocalSessions::new(self, false))
     }
 
     pub(super) fn quorums(&self) -> Quorums<'_> {

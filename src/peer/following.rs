@@ -1,21 +1,19 @@
 //! Following, with a vote or without: finding the leader, getting its history, then logging, acknowledging and applying
 //! what it says (zab.md 3, 5, 7, 8, 13).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
 use super::Output;
+use super::clients::Clients;
 use super::core::{Core, Leave, Outcome, drop_request};
 use super::standing::{Mode, Standing};
-use crate::ids::{ConnectionId, Epoch, LinkId, Now, SessionId, Sid, Zxid};
-use crate::jute::JuteWrite;
-use crate::pipeline::{Greeting, Lane, LoadDatabase, Origin, SyncRequest, WriteRequest, multi_layouts};
-use crate::proto::{ErrorCode, OpCode, Request};
-use crate::session::{Heartbeat, password};
+use crate::ids::{Epoch, LinkId, Now, Sid, Zxid};
+use crate::pipeline::{Greeting, Lane, LoadDatabase, Origin, WriteRequest};
 use crate::storage::epochs::EpochFile;
 use crate::storage::log_files::follows;
-use crate::zab::{Arrival, LearnerInfo, LearnerRequest, Logged, Packet};
+use crate::zab::{Arrival, LearnerInfo, Logged, Packet};
 
 /// How often the leader is dialled before another one is looked for. It may have been elected a moment later than this
 /// server has heard of it.
@@ -49,11 +47,8 @@ pub(super) struct Following {
     pending: VecDeque<Zxid>,
     /// Proposals logged and not yet acknowledged.
     unacknowledged: VecDeque<Zxid>,
-    sessions: BTreeMap<SessionId, LocalSession>,
-    /// Clients that want a session back.
-    returning: Vec<Returning>,
-    /// Syncs that the leader has not answered.
-    syncs: VecDeque<SyncRequest>,
+    /// This server's clients.
+    pub(super) clients: Clients,
 }
 
 /// How far a learner has come.
@@ -94,25 +89,6 @@ struct Sync {
     database: Option<Zxid>,
 }
 
-/// A session of a client of this server.
-#[derive(Debug)]
-struct LocalSession {
-    connection: ConnectionId,
-    timeout_ms: i32,
-    heartbeat: Arc<Heartbeat>,
-    /// What the leader was told of it.
-    told_ms: u64,
-}
-
-/// A client that wants its session back, while the leader is asked.
-#[derive(Debug)]
-struct Returning {
-    session: SessionId,
-    timeout_ms: i32,
-    lane: Arc<Lane>,
-    read_only: Option<bool>,
-}
-
 impl Following {
     /// Begins to follow.
     pub(super) fn begin(core: &mut Core, now: Now, leader: Sid) -> Self {
@@ -134,9 +110,7 @@ impl Following {
             sync: Sync::default(),
             pending: VecDeque::new(),
             unacknowledged: VecDeque::new(),
-            sessions: BTreeMap::new(),
-            returning: Vec::new(),
-            syncs: VecDeque::new(),
+            clients: Clients::new(core),
         };
         following.dial(core);
         following
@@ -456,17 +430,18 @@ impl Following {
                 core.committed = zxid;
             }
             Packet::Ping(zxid) => {
-                let sessions = self.heard_sessions();
+                let sessions = self.clients.heard();
                 self.send(&Packet::Pong { zxid, sessions });
             }
             Packet::Sync => {
                 // What was committed before is seen by the one who asked.
                 self.apply(core, now, wake);
-                if let Some(request) = self.syncs.pop_front() {
-                    request.answer(&core.database.read(), now, wake);
+                if !core.forwarded.synced(&core.database.read(), now, wake) {
+                    tracing::warn!("the leader answers a sync that nobody waits for");
                 }
             }
-            Packet::Revalidated { session, valid } => self.revalidated(core, now, session, valid, wake),
+            Packet::Revalidated { session, valid } => self.clients.revalidated(core, now, session, valid, wake),
+            Packet::HandOver(heir) => return Err(Leave::to(heir)),
             other => tracing::debug!(?other, "ignored"),
         }
         Ok(())
@@ -480,19 +455,6 @@ impl Following {
             return Err(Leave::because(format!("the leader proposes {zxid} right behind {}", core.last_logged)));
         }
         Ok(())
-    }
-
-    /// The sessions that were heard of since the leader was last told.
-    fn heard_sessions(&mut self) -> Vec<(SessionId, i32)> {
-        let mut heard = Vec::new();
-        for (id, session) in &mut self.sessions {
-            let heard_ms = session.heartbeat.heard_ms();
-            if heard_ms > session.told_ms {
-                session.told_ms = heard_ms;
-                heard.push((*id, session.timeout_ms));
-            }
-        }
-        heard
     }
 
     /// The log is durable up to `core.durable`: says so, each txn for itself, since Apache's leaders count so.
@@ -509,10 +471,7 @@ impl Following {
             return;
         }
         let applied = core.apply(now, core.committed, wake);
-        for session in applied.ended {
-            let connection = self.sessions.remove(&session).map(|session| session.connection);
-            core.close_lane(connection, wake);
-        }
+        self.clients.ended(core, &applied.ended, wake);
     }
 
     pub(super) fn connect(
@@ -527,100 +486,21 @@ impl Following {
             wake.extend(lane.lock().cut());
             return;
         }
-        let timeout_ms = core.rules.negotiation.settle(greeting.timeout_ms);
-        let read_only = greeting.read_only.map(|_| false);
-        if greeting.session == SessionId::NONE {
-            self.create_session(core, now, lane, timeout_ms, read_only);
-            return;
-        }
-        let session = greeting.session;
-        // The old connection goes before the password is looked at (CL-10).
-        let old = self.sessions.remove(&session).map(|session| session.connection);
-        core.cut_lane(old, wake);
-        if greeting.password != password(session) {
-            wake.extend(lane.refuse(read_only));
-            return;
-        }
-        self.send(&Packet::Revalidate { session, timeout_ms });
-        core.lanes.insert(lane.id, Arc::clone(lane));
-        self.returning.push(Returning { session, timeout_ms, lane: Arc::clone(lane), read_only });
+        self.clients.connect(core, now, lane, greeting, &mut self.out, wake);
     }
 
-    fn create_session(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        lane: &Arc<Lane>,
-        timeout_ms: i32,
-        read_only: Option<bool>,
-    ) {
-        let session = core.new_session(|id| self.sessions.contains_key(&id));
-        let heartbeat = self.admit(now, session, lane.id, timeout_ms);
-        core.lanes.insert(lane.id, Arc::clone(lane));
-        let origin = Origin::Connect { lane: Arc::clone(lane), session, timeout_ms, heartbeat, read_only };
-        core.forwarded.push(session, 0, origin);
-        let mut body = Vec::with_capacity(4);
-        body.int(timeout_ms);
-        let op = OpCode::CREATE_SESSION;
-        self.send(&Packet::Request(LearnerRequest { session, cxid: 0, op, body: body.into(), identities: None }));
-    }
-
-    fn admit(&mut self, now: Now, session: SessionId, connection: ConnectionId, timeout_ms: i32) -> Arc<Heartbeat> {
-        let heartbeat = Arc::new(Heartbeat::default());
-        heartbeat.touch(now.steady_ms);
-        let local = LocalSession { connection, timeout_ms, heartbeat: Arc::clone(&heartbeat), told_ms: 0 };
-        self.sessions.insert(session, local);
-        heartbeat
-    }
-
-    fn revalidated(&mut self, core: &mut Core, now: Now, session: SessionId, valid: bool, wake: &mut Vec<Waker>) {
-        let Some(at) = self.returning.iter().position(|returning| returning.session == session) else { return };
-        let Returning { timeout_ms, lane, read_only, .. } = self.returning.remove(at);
-        if !valid {
-            core.lanes.remove(&lane.id);
-            wake.extend(lane.refuse(read_only));
+    pub(super) fn writes(&mut self, core: &mut Core, now: Now, requests: Vec<WriteRequest>, wake: &mut Vec<Waker>) {
+        if core.stopping || self.stage != Stage::Serving {
+            requests.iter().for_each(|request| drop_request(&request.lane, wake));
             return;
         }
-        if !core.lanes.contains_key(&lane.id) {
-            // It went away while the leader was asked.
-            return;
-        }
-        let heartbeat = self.admit(now, session, lane.id, timeout_ms);
-        wake.extend(lane.open(session, timeout_ms, heartbeat, read_only));
-    }
-
-    pub(super) fn writes(&mut self, core: &mut Core, requests: Vec<WriteRequest>, wake: &mut Vec<Waker>, now: Now) {
         for request in requests {
-            let WriteRequest { lane, session, xid, op, body, identities, received_ms } = request;
-            let is_here = self.sessions.get(&session).is_some_and(|local| local.connection == lane.id);
-            if core.stopping || self.stage != Stage::Serving || !is_here {
-                drop_request(&lane, wake);
-                continue;
-            }
-            let layouts = multi_layouts(op, &body);
-            let origin = Origin::Request { lane, xid, op, received_ms, layouts };
-            if op == OpCode::SYNC {
-                let Ok((_, Request::Sync(path))) = Request::decode(op, &body) else {
-                    core.in_flight.refuse(ErrorCode::MARSHALLING, origin, &core.database.read(), now, wake);
-                    continue;
-                };
-                let path = path.map(std::borrow::Cow::into_owned);
-                self.syncs.push_back(SyncRequest { origin, path });
-            } else {
-                core.forwarded.push(session, xid, origin);
-            }
-            let identities = Some(identities.to_vec());
-            self.send(&Packet::Request(LearnerRequest { session, cxid: xid, op, body, identities }));
+            self.clients.write(core, now, request, &mut self.out, wake);
         }
     }
 
-    pub(super) fn disconnected(&mut self, session: SessionId, connection: ConnectionId) {
-        if self.sessions.get(&session).is_some_and(|local| local.connection == connection) {
-            self.sessions.remove(&session);
-        }
-    }
-
-    pub(super) fn tick(&mut self, core: &mut Core, now: Now) -> Outcome {
+    pub(super) fn tick(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) -> Outcome {
+        self.clients.tick(core, now, wake);
         if self.stage == Stage::Dialling && now.steady_ms >= self.connect_until_ms {
             return Err(Leave::because("the leader was not reached in time"));
         }
@@ -643,7 +523,7 @@ impl Following {
     /// When [`Following::tick`] is due.
     pub(super) fn next_deadline(&self, core: &Core) -> u64 {
         let dialling = (self.stage == Stage::Dialling).then_some(self.connect_until_ms);
-        let deadlines = [Some(self.silence_until_ms(core)), dialling, self.redial_at_ms];
+        let deadlines = [Some(self.silence_until_ms(core)), dialling, self.redial_at_ms, self.clients.next_deadline()];
         deadlines.into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 
@@ -652,14 +532,5 @@ impl Following {
         if !self.out.is_empty() {
             core.send(Output::ToLeader(self.link, std::mem::take(&mut self.out)));
         }
-    }
-
-    /// Clients whose syncs and sessions the leader will not tell about any more.
-    pub(super) fn abandon(&mut self) {
-        for request in self.syncs.drain(..) {
-            request.origin.abandon();
-        }
-        self.returning.clear();
-        self.sessions.clear();
     }
 }

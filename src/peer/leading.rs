@@ -61,6 +61,8 @@ struct Reign {
     check_at_ms: u64,
     /// When it began to serve.
     since_ms: u64,
+    /// Set once everybody knows that it leaves.
+    left: bool,
 }
 
 impl Reign {
@@ -98,6 +100,7 @@ impl Leading {
             ping_at_ms: now.steady_ms + core.rules.tick_ms / 2,
             check_at_ms: now.steady_ms + core.rules.tick_ms,
             since_ms: 0,
+            left: false,
         };
         let mut leading = Self { serving: None, reign: Some(reign) };
         leading.try_agree(core)?;
@@ -112,6 +115,40 @@ impl Leading {
     /// The epoch that it leads, once it serves.
     pub(super) fn epoch(&self) -> Option<Epoch> {
         self.reign.as_ref().filter(|reign| reign.phase == Phase::Serving).map(|reign| reign.epoch)
+    }
+
+    /// Whether nobody depends on this leader any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.reign.as_ref().is_none_or(|reign| reign.left)
+    }
+
+    /// Leaves in good order: once nothing is in flight, the learners are told whom to follow now. Those that are no zkds
+    /// find out by an election.
+    pub(super) fn hand_over(&mut self, core: &Core) {
+        let Some(reign) = self.reign.as_mut().filter(|reign| reign.phase == Phase::Serving && !reign.left) else {
+            return;
+        };
+        if !core.in_flight.is_empty() {
+            return;
+        }
+        let last = core.last_logged;
+        let epoch = reign.epoch;
+        let told = |learner: &&mut Learner| learner.is_zkd() && learner.stage == Stage::Serving;
+        let may_lead =
+            |learner: &Learner| learner.sid.filter(|sid| learner.voter && core.ensemble().ensemble.weight(*sid) > 0);
+        let has_all = |learner: &Learner| last.epoch() < epoch || learner.acked >= last;
+        let heirs =
+            reign.learners.values_mut().filter(told).filter_map(|learner| Some((has_all(learner), may_lead(learner)?)));
+        match heirs.max() {
+            Some((true, heir)) => {
+                tracing::info!(?heir, "leaving: handing over");
+                reign.learners.values_mut().filter(told).for_each(|learner| learner.send(&Packet::HandOver(heir)));
+                reign.left = true;
+            }
+            // It may soon have everything.
+            Some((false, _)) => {}
+            None => reign.left = true,
+        }
     }
 
     /// Whether clients are taken.

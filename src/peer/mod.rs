@@ -9,11 +9,14 @@
 //!      └── quorum or leader lost ──┘
 //! ```
 
+mod clients;
 mod clock;
 mod core;
 mod following;
 mod leading;
 mod learners;
+mod local;
+mod reading;
 mod restore;
 mod rules;
 mod server;

@@ -47,6 +47,12 @@ pub struct EnsembleRules {
     pub force_snapshot: bool,
     /// `zookeeper.snapshotSizeFactor` is not negative: learners may get txns from the log on disk.
     pub sync_from_log: bool,
+    /// `localSessionsEnabled`.
+    pub local_sessions: bool,
+    /// `localSessionsUpgradingEnabled`.
+    pub local_sessions_upgrade: bool,
+    /// `readonlymode.enabled`.
+    pub read_only_mode: bool,
     /// `zookeeper.observer.election.DelayMs`: an observer that lost its leader waits up to this, ms.
     pub observer_delay_ms: u64,
 }

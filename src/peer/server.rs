@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::core::{Core, Outcome, drop_request};
+use super::core::{Core, Leave, Outcome, drop_request};
 use super::following::Following;
 use super::leading::Leading;
+use super::local::LocalSessions;
+use super::reading::Reading;
 use super::rules::PeerRules;
 use super::standing::{Mode, Report, Standing};
 use super::{Beginning, Input, Machine, Output};
@@ -29,10 +31,10 @@ pub struct Peer {
 #[derive(Debug)]
 enum Role {
     /// A role has ended: what it logged has to become durable before the next one begins (ZOOKEEPER-4712). Not before
-    /// the time given.
-    WindingUp(u64),
-    /// It looks for a leader.
-    Looking,
+    /// the time given; and then the heir leads, if there is one.
+    WindingUp { not_before_ms: u64, heir: Option<Sid> },
+    /// It looks for a leader. Once that has lasted, it may serve those that only read.
+    Looking { read_only_at_ms: Option<u64>, reading: Option<Box<Reading>> },
     /// It leads.
     Leading(Box<Leading>),
     /// It follows.
@@ -41,6 +43,8 @@ enum Role {
 
 /// How long a server that was told to stop waits for what is in flight, ms.
 const FAREWELL_MS: u64 = 2000;
+/// How long a server looks for a leader before it serves those that only read, ms; a tick if that is longer (EN-35).
+const READ_ONLY_AFTER_MS: u64 = 2000;
 
 impl Peer {
     /// A server over a database that was recovered.
@@ -51,14 +55,19 @@ impl Peer {
             .as_ref()
             .map(|ensemble| Election::new(rules.sid, ensemble.election, ensemble.ensemble.text().into()));
         let core = Core::new(rules, beginning, now);
-        let mut peer = Self { core, election, role: Role::WindingUp(now.steady_ms), stop_by_ms: None };
+        let mut peer = Self {
+            core,
+            election,
+            role: Role::WindingUp { not_before_ms: now.steady_ms, heir: None },
+            stop_by_ms: None,
+        };
         if peer.election.is_some() {
             peer.core.stand(Standing { mode: Mode::Looking, ..Standing::default() });
-            peer.look(now);
+            peer.look(now, &mut Vec::new());
         } else {
             match Leading::alone(&mut peer.core, now) {
                 Ok(leading) => peer.role = Role::Leading(Box::new(leading)),
-                Err(leave) => peer.core.send(Output::Fail(leave.0)),
+                Err(leave) => peer.core.send(Output::Fail(leave.reason)),
             }
         }
         peer
@@ -69,7 +78,7 @@ impl Peer {
     pub fn sessions(&self) -> Option<&Sessions> {
         match &self.role {
             Role::Leading(leading) => leading.serving.as_ref().map(|serving| &serving.sessions),
-            Role::WindingUp(_) | Role::Looking | Role::Following(_) => None,
+            Role::WindingUp { .. } | Role::Looking { .. } | Role::Following(_) => None,
         }
     }
 
@@ -78,12 +87,22 @@ impl Peer {
     pub fn report(&self) -> Report {
         let serving = match &self.role {
             Role::Leading(leading) => leading.serving.as_ref(),
-            Role::WindingUp(_) | Role::Looking | Role::Following(_) => None,
+            Role::WindingUp { .. } | Role::Looking { .. } | Role::Following(_) => None,
         };
         Report {
             expiry_sets: serving.map(|serving| serving.sessions.expiry_sets()),
+            local_expiry_sets: self.local_sessions().map(|local| local.sessions().expiry_sets()),
             proposal_bytes: self.core.proposal_bytes,
             pending_syncs: self.core.in_flight.learner_syncs(),
+        }
+    }
+
+    fn local_sessions(&self) -> Option<&LocalSessions> {
+        match &self.role {
+            Role::Leading(leading) => leading.serving.as_ref()?.local.as_ref(),
+            Role::Following(following) => following.clients.local(),
+            Role::Looking { reading, .. } => reading.as_ref().map(|reading| &reading.local),
+            Role::WindingUp { .. } => None,
         }
     }
 
@@ -102,11 +121,11 @@ impl Peer {
     /// promised.
     #[must_use]
     pub fn is_idle(&self, now: Now) -> bool {
-        let serves = matches!(&self.role, Role::Leading(leading) if leading.is_serving());
-        self.core.in_flight.is_empty()
-            || self.core.disk_full
-            || !serves
-            || self.stop_by_ms.is_some_and(|at| now.steady_ms >= at)
+        let is_done = match &self.role {
+            Role::Leading(leading) if leading.is_serving() => self.core.in_flight.is_empty() && leading.has_left(),
+            Role::Leading(_) | Role::Following(_) | Role::WindingUp { .. } | Role::Looking { .. } => true,
+        };
+        is_done || self.core.disk_full || self.stop_by_ms.is_some_and(|at| now.steady_ms >= at)
     }
 
     fn dispatch(&mut self, now: Now, input: Input, wake: &mut Vec<Waker>) -> Outcome {
@@ -118,7 +137,10 @@ impl Peer {
                     }
                 }
                 Role::Following(following) => following.connect(&mut self.core, now, &lane, &greeting, wake),
-                Role::WindingUp(_) | Role::Looking | Role::Leading(_) => wake.extend(lane.lock().cut()),
+                Role::Looking { reading: Some(reading), .. } => {
+                    reading.connect(&mut self.core, now, &lane, &greeting, wake);
+                }
+                Role::WindingUp { .. } | Role::Looking { .. } | Role::Leading(_) => wake.extend(lane.lock().cut()),
             },
             Input::Writes(requests) => self.writes(now, requests, wake)?,
             Input::Disconnected(connection) => {
@@ -131,7 +153,7 @@ impl Peer {
                 match &mut self.role {
                     Role::Leading(leading) => leading.durable(&mut self.core),
                     Role::Following(following) => following.durable(&mut self.core, now, wake),
-                    Role::WindingUp(_) | Role::Looking => {}
+                    Role::WindingUp { .. } | Role::Looking { .. } => {}
                 }
             }
             Input::DiskFull(full) => self.disk_full(full)?,
@@ -144,7 +166,7 @@ impl Peer {
                         }
                     }
                     Role::Following(following) => following.record(&mut self.core, now, wake),
-                    Role::WindingUp(_) | Role::Looking => {}
+                    Role::WindingUp { .. } | Role::Looking { .. } => {}
                 }
             }
             Input::RollWanted => self.core.output(Output::RollLog),
@@ -157,12 +179,12 @@ impl Peer {
                 match &mut self.role {
                     Role::Leading(leading) => leading.epoch_written(&mut self.core, now, file)?,
                     Role::Following(following) => following.epoch_written(&mut self.core, now, file, epoch),
-                    Role::WindingUp(_) | Role::Looking => {}
+                    Role::WindingUp { .. } | Role::Looking { .. } => {}
                 }
             }
             Input::LearnerConnected(link) => match &mut self.role {
                 Role::Leading(leading) => leading.connected(&mut self.core, now, link),
-                Role::WindingUp(_) | Role::Looking | Role::Following(_) => {
+                Role::WindingUp { .. } | Role::Looking { .. } | Role::Following(_) => {
                     self.core.send(Output::CloseLearner(link));
                 }
             },
@@ -207,10 +229,10 @@ impl Peer {
                 }
             }
             Input::Notified(from, notification) => {
-                self.elect(now, |election, quorums| election.receive(now, from, &notification, quorums))?;
+                self.elect(now, wake, |election, quorums| election.receive(now, from, &notification, quorums))?;
             }
             Input::Reachable(sid, reachable) => {
-                self.elect(now, |election, quorums| election.reachable(now, sid, reachable, quorums))?;
+                self.elect(now, wake, |election, quorums| election.reachable(now, sid, reachable, quorums))?;
             }
             Input::Tick => self.tick(now, wake)?,
             Input::Stop => {
@@ -228,10 +250,14 @@ impl Peer {
                 None => refuse_all(requests, wake),
             },
             Role::Following(following) => {
-                following.writes(&mut self.core, requests, wake, now);
+                following.writes(&mut self.core, now, requests, wake);
                 Ok(())
             }
-            Role::WindingUp(_) | Role::Looking => refuse_all(requests, wake),
+            Role::Looking { reading: Some(reading), .. } => {
+                reading.writes(&mut self.core, now, requests, wake);
+                Ok(())
+            }
+            Role::WindingUp { .. } | Role::Looking { .. } => refuse_all(requests, wake),
         }
     }
 
@@ -243,8 +269,13 @@ impl Peer {
                     serving.disconnected(session, lane.id);
                 }
             }
-            Role::Following(following) => following.disconnected(session, lane.id),
-            Role::WindingUp(_) | Role::Looking => {}
+            Role::Following(following) => following.clients.disconnected(session, lane.id),
+            Role::Looking { reading, .. } => {
+                if let Some(reading) = reading {
+                    reading.disconnected(session, lane.id);
+                }
+            }
+            Role::WindingUp { .. } => {}
         }
     }
 
@@ -253,27 +284,40 @@ impl Peer {
     fn disk_full(&mut self, full: bool) -> Outcome {
         self.core.disk_full = full;
         if full && self.election.is_some() && matches!(self.role, Role::Leading(_) | Role::Following(_)) {
-            return Err(super::core::Leave::because("the log has no room"));
+            return Err(Leave::because("the log has no room"));
         }
         Ok(())
     }
 
     fn tick(&mut self, now: Now, wake: &mut Vec<Waker>) -> Outcome {
-        self.elect(now, |election, quorums| election.tick(now, quorums))?;
+        self.elect(now, wake, |election, quorums| election.tick(now, quorums))?;
         match &mut self.role {
             Role::Leading(leading) => leading.tick(&mut self.core, now, wake),
-            Role::Following(following) => following.tick(&mut self.core, now),
-            Role::WindingUp(_) | Role::Looking => Ok(()),
+            Role::Following(following) => following.tick(&mut self.core, now, wake),
+            Role::Looking { read_only_at_ms, reading } => {
+                if let Some(reading) = reading {
+                    reading.local.expire(&mut self.core, now, wake);
+                } else if read_only_at_ms.is_some_and(|at| at <= now.steady_ms) {
+                    *reading = Some(Box::new(Reading::begin(&mut self.core, now)));
+                }
+                Ok(())
+            }
+            Role::WindingUp { .. } => Ok(()),
         }
     }
 
     /// Lets the election take a step, and takes the role that comes of it.
-    fn elect(&mut self, now: Now, step: impl FnOnce(&mut Election, Quorums<'_>) -> Option<Vote>) -> Outcome {
+    fn elect(
+        &mut self,
+        now: Now,
+        wake: &mut Vec<Waker>,
+        step: impl FnOnce(&mut Election, Quorums<'_>) -> Option<Vote>,
+    ) -> Outcome {
         let Some(election) = &mut self.election else { return Ok(()) };
         let vote = step(election, self.core.quorums());
         self.notify();
         match vote {
-            Some(vote) if matches!(self.role, Role::Looking) => self.take_role(now, vote),
+            Some(vote) if matches!(self.role, Role::Looking { .. }) => self.take_role(now, vote, wake),
             Some(_) | None => Ok(()),
         }
     }
@@ -285,7 +329,11 @@ impl Peer {
         }
     }
 
-    fn take_role(&mut self, now: Now, vote: Vote) -> Outcome {
+    fn take_role(&mut self, now: Now, vote: Vote, wake: &mut Vec<Waker>) -> Outcome {
+        if let Role::Looking { reading: Some(_), .. } = self.role {
+            self.core.cut_clients(wake);
+            self.core.stand(Standing { mode: Mode::Looking, ..Standing::default() });
+        }
         let Some(election) = &mut self.election else { return Ok(()) };
         let Ok(leader) = u8::try_from(vote.leader).map(Sid) else { return Ok(()) };
         if leader == self.core.me() {
@@ -302,21 +350,21 @@ impl Peer {
     }
 
     /// The role has ended.
-    fn wind_up(&mut self, now: Now, reason: &str, wake: &mut Vec<Waker>) {
+    fn wind_up(&mut self, now: Now, leave: Leave, wake: &mut Vec<Waker>) {
+        let Leave { reason, heir } = leave;
         tracing::warn!(reason, "leaving the ensemble's service");
         let mut not_before_ms = now.steady_ms;
         match &mut self.role {
             Role::Leading(_) => self.core.output(Output::Listen(false)),
             Role::Following(following) => {
                 following.leave(&mut self.core);
-                following.abandon();
                 if self.core.ensemble().ensemble.is_observer(self.core.me()) {
                     not_before_ms += self.core.random.u64(0..self.core.ensemble().observer_delay_ms.max(1));
                 }
             }
-            Role::WindingUp(_) | Role::Looking => {}
+            Role::WindingUp { .. } | Role::Looking { .. } => {}
         }
-        self.role = Role::WindingUp(not_before_ms);
+        self.role = Role::WindingUp { not_before_ms, heir };
         self.core.history.release_all();
         self.core.cut_clients(wake);
         if let Some(election) = &mut self.election {
@@ -327,21 +375,36 @@ impl Peer {
 
     /// Looks for a leader once the last role's log is durable: everything in it counts for the vote (election.md 4).
     fn try_look(&mut self, now: Now, wake: &mut Vec<Waker>) {
-        let Role::WindingUp(not_before_ms) = self.role else { return };
+        let Role::WindingUp { not_before_ms, heir } = self.role else { return };
         if self.election.is_none() || !self.core.is_settled() || now.steady_ms < not_before_ms {
             return;
         }
         let last = self.core.last_logged;
         let _nobody_is_connected = self.core.apply(now, last, wake);
-        self.look(now);
+        match heir {
+            Some(heir) => self.inherit(now, heir, wake),
+            None => self.look(now, wake),
+        }
     }
 
-    fn look(&mut self, now: Now) {
-        self.role = Role::Looking;
+    /// The last leader has named the next one: no election is needed.
+    fn inherit(&mut self, now: Now, heir: Sid, wake: &mut Vec<Waker>) {
+        let Some(election) = &self.election else { return };
+        let (leader, round) = (heir.0.into(), election.round());
+        let vote = Vote { leader, zxid: self.core.last_zxid(), round, epoch: self.core.epochs.current.into() };
+        if let Err(leave) = self.take_role(now, vote, wake) {
+            self.wind_up(now, leave, wake);
+        }
+    }
+
+    fn look(&mut self, now: Now, wake: &mut Vec<Waker>) {
+        let patience_ms = self.core.rules.tick_ms.max(READ_ONLY_AFTER_MS);
+        let read_only_at_ms = self.core.ensemble().read_only_mode.then_some(now.steady_ms + patience_ms);
+        self.role = Role::Looking { read_only_at_ms, reading: None };
         let own = Candidacy { zxid: self.core.last_zxid(), epoch: self.core.epochs.current };
-        if let Err(leave) = self.elect(now, |election, quorums| election.look(now, own, quorums)) {
+        if let Err(leave) = self.elect(now, wake, |election, quorums| election.look(now, own, quorums)) {
             // A server that is a quorum by itself, and cannot lead: nothing else would help.
-            self.core.send(Output::Fail(leave.0));
+            self.core.send(Output::Fail(leave.reason));
         }
     }
 
@@ -350,19 +413,22 @@ impl Peer {
         match &mut self.role {
             Role::Leading(leading) => {
                 leading.apply(&mut self.core, now, wake);
+                if self.core.stopping {
+                    leading.hand_over(&self.core);
+                }
                 leading.flush(&mut self.core);
             }
             Role::Following(following) => {
                 following.apply(&mut self.core, now, wake);
                 following.flush(&mut self.core);
             }
-            Role::WindingUp(_) => self.try_look(now, wake),
-            Role::Looking => {}
+            Role::WindingUp { .. } => self.try_look(now, wake),
+            Role::Looking { .. } => {}
         }
         let epoch = match &self.role {
             Role::Leading(leading) => leading.epoch(),
             Role::Following(following) => following.epoch(),
-            Role::WindingUp(_) | Role::Looking => None,
+            Role::WindingUp { .. } | Role::Looking { .. } => None,
         };
         if let (Some(epoch), Some(election)) = (epoch, &mut self.election) {
             election.joined(epoch);
@@ -374,9 +440,9 @@ impl Machine for Peer {
     fn handle(&mut self, now: Now, input: Input, wake: &mut Vec<Waker>) {
         if let Err(leave) = self.dispatch(now, input, wake) {
             if self.election.is_some() {
-                self.wind_up(now, &leave.0, wake);
+                self.wind_up(now, leave, wake);
             } else {
-                self.core.send(Output::Fail(leave.0));
+                self.core.send(Output::Fail(leave.reason));
             }
         }
         self.settle(now, wake);
@@ -391,8 +457,9 @@ impl Machine for Peer {
         let role = match &self.role {
             Role::Leading(leading) => leading.next_deadline(&self.core),
             Role::Following(following) => Some(following.next_deadline(&self.core)),
-            Role::WindingUp(at) => Some(*at).filter(|_| self.core.is_settled()),
-            Role::Looking => None,
+            Role::WindingUp { not_before_ms, .. } => Some(*not_before_ms).filter(|_| self.core.is_settled()),
+            Role::Looking { read_only_at_ms, reading: None } => *read_only_at_ms,
+            Role::Looking { reading: Some(reading), .. } => reading.local.next_deadline(),
         };
         election.into_iter().chain(role).chain(self.stop_by_ms).min()
     }

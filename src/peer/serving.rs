@@ -5,11 +5,15 @@ use std::task::Waker;
 
 use super::Output;
 use super::core::{Core, Leave, Outcome, drop_request};
+use super::local::LocalSessions;
 use crate::ids::{ConnectionId, LinkId, Now, SessionId, Zxid};
 use crate::jute::int;
-use crate::pipeline::{Greeting, Lane, Origin, Prepare, Prepared, SyncRequest, Work, WriteRequest};
+use crate::pipeline::{
+    Asker, Greeting, Lane, Origin, Prepare, Prepared, SyncRequest, Work, WriteRequest, makes_ephemeral,
+};
 use crate::proto::{ErrorCode, OpCode, OpKind, Request};
 use crate::session::{SessionOwner, Sessions, password};
+use crate::tree::Tree;
 use crate::zab::LearnerRequest;
 
 /// The one who orders writes.
@@ -17,6 +21,7 @@ use crate::zab::LearnerRequest;
 pub(super) struct Serving {
     prepare: Prepare,
     pub(super) sessions: Sessions,
+    pub(super) local: Option<LocalSessions>,
     reap_at_ms: u64,
 }
 
@@ -32,7 +37,7 @@ impl Serving {
             Prepare::new(core.rules.prepare.clone(), database.tree(), last)
         };
         let reap_at_ms = now.steady_ms + core.rules.reaper.interval_ms;
-        let mut serving = Self { prepare, sessions, reap_at_ms };
+        let mut serving = Self { prepare, sessions, local: core.local_sessions(), reap_at_ms };
         serving.close_orphans(core, now)?;
         Ok(serving)
     }
@@ -73,7 +78,14 @@ impl Serving {
         let timeout_ms = core.rules.negotiation.settle(greeting.timeout_ms);
         let read_only = greeting.read_only.map(|_| false);
         if greeting.session == SessionId::NONE {
+            if let Some(local) = &mut self.local {
+                local.create(core, now, lane, greeting, wake);
+                return Ok(());
+            }
             return self.create_session(core, now, lane, timeout_ms, read_only);
+        }
+        if self.local.as_mut().is_some_and(|local| local.reattach(core, now, lane, greeting, wake)) {
+            return Ok(());
         }
         let session = greeting.session;
         // The old connection goes before the password is looked at (CL-10).
@@ -138,7 +150,20 @@ impl Serving {
                 core.in_flight.refuse(ErrorCode::SYSTEM_ERROR, origin, &database, now, wake);
                 continue;
             }
+            let asker = Asker { session, cxid: xid, identities: &identities, is_local: false };
+            if self.is_local_here(session, lane.id) {
+                if op == OpCode::CLOSE_SESSION {
+                    self.local.as_mut().map(|local| local.remove(session));
+                    core.in_flight.refuse(ErrorCode::OK, origin, &database, now, wake);
+                    continue;
+                }
+                if core.ensemble().local_sessions_upgrade && makes_ephemeral(op, &body) {
+                    self.upgrade(core, now, database.tree(), session)?;
+                }
+            }
+            let is_local = self.is_local_here(session, lane.id);
             let prepared = match self.sessions.get_mut(session) {
+                _ if is_local => self.prepare.request(now, database.tree(), Asker { is_local, ..asker }, (op, &body)),
                 Some(tracked) if !tracked.closing => {
                     let here = SessionOwner::Connection(lane.id);
                     if *tracked.owner.get_or_insert(here) != here {
@@ -147,7 +172,7 @@ impl Serving {
                         continue;
                     }
                     tracked.closing = op == OpCode::CLOSE_SESSION;
-                    self.prepare.request(now, database.tree(), (session, xid), (op, &body), &identities)
+                    self.prepare.request(now, database.tree(), asker, (op, &body))
                 }
                 Some(_) | None => self.prepare.refuse(now, database.tree(), session, xid, ErrorCode::SESSION_EXPIRED),
             };
@@ -161,6 +186,19 @@ impl Serving {
             }
         }
         Ok(())
+    }
+
+    fn is_local_here(&self, session: SessionId, connection: ConnectionId) -> bool {
+        self.local.as_ref().is_some_and(|local| local.is_here(session, connection))
+    }
+
+    /// Makes a session known to all servers.
+    fn upgrade(&mut self, core: &mut Core, now: Now, tree: &Tree, session: SessionId) -> Outcome {
+        let Some(local) = self.local.as_mut().and_then(|local| local.remove(session)) else { return Ok(()) };
+        let tracked = self.sessions.track(now, session, local.timeout_ms);
+        (tracked.owner, tracked.heartbeat) = (local.owner, local.heartbeat);
+        let prepared = self.prepare.create_session(now, tree, session, local.timeout_ms);
+        propose(core, prepared, Origin::Nobody)
     }
 
     /// A learner's client asks for something that has to be ordered.
@@ -180,6 +218,10 @@ impl Serving {
         let database = Arc::clone(&core.database);
         let database = database.read();
         let tree = database.tree();
+        let identities = identities.as_deref().unwrap_or_default();
+        let asker = Asker { session, cxid, identities, is_local: false };
+        // With local sessions, one that was made by another server may be known to that one alone.
+        let maybe_local = self.local.is_some() && session.issuer() != core.me();
         let prepared = if op == OpCode::CREATE_SESSION {
             let timeout_ms = int(body).map_or(0, |(_, timeout_ms)| timeout_ms);
             self.sessions.track(now, session, timeout_ms).owner = Some(here);
@@ -193,12 +235,12 @@ impl Serving {
                     tracked.heartbeat.touch(now.steady_ms);
                     if *tracked.owner.get_or_insert(here) == here {
                         tracked.closing = op == OpCode::CLOSE_SESSION;
-                        let identities = identities.as_deref().unwrap_or_default();
-                        self.prepare.request(now, tree, (session, cxid), (op, body), identities)
+                        self.prepare.request(now, tree, asker, (op, body))
                     } else {
                         self.prepare.refuse(now, tree, session, cxid, ErrorCode::SESSION_MOVED)
                     }
                 }
+                None if maybe_local => self.prepare.request(now, tree, Asker { is_local: true, ..asker }, (op, body)),
                 Some(_) | None => self.prepare.refuse(now, tree, session, cxid, ErrorCode::SESSION_EXPIRED),
             }
         };
@@ -230,6 +272,9 @@ impl Serving {
         if let Some(session) = self.sessions.get_mut(session).filter(|s| s.connection() == Some(connection)) {
             session.owner = None;
         }
+        if let Some(local) = &mut self.local {
+            local.disconnected(session, connection);
+        }
     }
 
     /// Sessions whose end was applied.
@@ -255,6 +300,9 @@ impl Serving {
             let prepared = self.prepare.close_session(now, core.database.read().tree(), session, 0);
             propose(core, prepared, Origin::Nobody)?;
         }
+        if let Some(local) = &mut self.local {
+            local.expire(core, now, wake);
+        }
         if now.steady_ms >= self.reap_at_ms {
             self.reap_at_ms = now.steady_ms + core.rules.reaper.interval_ms.max(1);
             self.reap(core, now)?;
@@ -277,7 +325,8 @@ impl Serving {
 
     /// When [`Serving::tick`] is due.
     pub(super) fn next_deadline(&self) -> u64 {
-        self.sessions.next_deadline().map_or(self.reap_at_ms, |at| at.min(self.reap_at_ms))
+        let local = self.local.as_ref().and_then(LocalSessions::next_deadline);
+        self.sessions.next_deadline().into_iter().chain(local).fold(self.reap_at_ms, u64::min)
     }
 }
 

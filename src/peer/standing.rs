@@ -18,6 +18,8 @@ pub enum Mode {
     Follower,
     /// It observes and serves.
     Observer,
+    /// It finds no quorum, and answers reads.
+    ReadOnly,
 }
 
 impl Mode {
@@ -30,6 +32,7 @@ impl Mode {
             Self::Leader => "leader",
             Self::Follower => "follower",
             Self::Observer => "observer",
+            Self::ReadOnly => "read-only",
         }
     }
 }
@@ -58,6 +61,8 @@ pub struct Standing {
 pub struct Report {
     /// The sessions by when they are due, where they are tracked.
     pub expiry_sets: Option<BTreeMap<u64, Vec<SessionId>>>,
+    /// The sessions that only this server knows by when they are due, if it has such.
+    pub local_expiry_sets: Option<BTreeMap<u64, Vec<SessionId>>>,
     /// Bytes of the last proposal, the smallest and the largest; none before the first.
     pub proposal_bytes: Option<(usize, usize, usize)>,
     /// Syncs of learners' clients that wait.

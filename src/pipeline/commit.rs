@@ -123,16 +123,61 @@ impl Work {
 /// The writes that were sent to the leader and have not come back as txns, oldest first.
 ///
 /// A txn that comes back belongs to the oldest one if session and number agree (zab.md 7): the leader makes exactly one
-/// txn of each, in the order in which they were sent.
+/// txn of each, in the order in which they were sent. Syncs come back in that order as well, and what is answered here
+/// waits for its turn.
 #[derive(Debug, Default)]
 pub struct Forwarded {
-    queue: VecDeque<(SessionId, i32, Origin)>,
+    queue: VecDeque<Expected>,
+}
+
+#[derive(Debug)]
+enum Expected {
+    Txn(SessionId, i32, Origin),
+    Sync(SyncRequest),
+    /// An answer that needs no leader.
+    Answer(ErrorCode, Origin),
 }
 
 impl Forwarded {
     /// Notes a write that was sent.
     pub fn push(&mut self, session: SessionId, cxid: i32, origin: Origin) {
-        self.queue.push_back((session, cxid, origin));
+        self.queue.push_back(Expected::Txn(session, cxid, origin));
+    }
+
+    /// Notes a sync that was sent.
+    pub fn push_sync(&mut self, request: SyncRequest) {
+        self.queue.push_back(Expected::Sync(request));
+    }
+
+    /// Answers without the leader, behind all that was sent before.
+    pub fn answer(&mut self, error: ErrorCode, origin: Origin, database: &Database, now: Now, wake: &mut Vec<Waker>) {
+        self.queue.push_back(Expected::Answer(error, origin));
+        self.answer_first(database, now, wake);
+    }
+
+    /// The oldest sync has come back. False when something else is older.
+    pub fn synced(&mut self, database: &Database, now: Now, wake: &mut Vec<Waker>) -> bool {
+        match self.queue.pop_front() {
+            Some(Expected::Sync(request)) => {
+                request.answer(database, now, wake);
+                self.answer_first(database, now, wake);
+                true
+            }
+            Some(other) => {
+                self.queue.push_front(other);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Answers whatever has nothing older before it.
+    fn answer_first(&mut self, database: &Database, now: Now, wake: &mut Vec<Waker>) {
+        while let Some(Expected::Answer(error, origin)) =
+            self.queue.pop_front_if(|expected| matches!(expected, Expected::Answer(..)))
+        {
+            answer(&origin, database, now, wake, database.last_zxid(), error, |_| ());
+        }
     }
 
     /// How many have not come back.
@@ -143,7 +188,13 @@ impl Forwarded {
 
     /// Nobody waits any more.
     pub fn abandon(&mut self) {
-        self.queue.drain(..).for_each(|(_, _, origin)| origin.abandon());
+        for expected in self.queue.drain(..) {
+            match expected {
+                Expected::Txn(_, _, origin)
+                | Expected::Sync(SyncRequest { origin, .. })
+                | Expected::Answer(_, origin) => origin.abandon(),
+            }
+        }
     }
 
     /// Whether all have come back.
@@ -153,9 +204,14 @@ impl Forwarded {
     }
 
     fn take(&mut self, header: &TxnHeader) -> Option<Origin> {
-        let (_, _, origin) =
-            self.queue.pop_front_if(|(session, cxid, _)| (*session, *cxid) == (header.session, header.cxid))?;
-        Some(origin)
+        let is_this = |expected: &mut Expected| match expected {
+            Expected::Txn(session, cxid, _) => (*session, *cxid) == (header.session, header.cxid),
+            Expected::Sync(_) | Expected::Answer(..) => false,
+        };
+        match self.queue.pop_front_if(is_this) {
+            Some(Expected::Txn(_, _, origin)) => Some(origin),
+            Some(Expected::Sync(_) | Expected::Answer(..)) | None => None,
+        }
     }
 }
 
@@ -250,6 +306,7 @@ impl InFlight {
             match work {
                 Work::Txn { zxid, body, origin } => {
                     apply_txn(zxid, &body, origin, forwarded, database, now, &mut applied.ended, wake);
+                    forwarded.answer_first(database, now, wake);
                     keep(zxid, body);
                 }
                 Work::Sync(request) => request.answer(database, now, wake),

@@ -26,5 +26,5 @@ pub use lane::{
     Lane, LaneInfo, LanePhase, LaneState, LargeRequestRules, ReceiveRules, Received, WriteRequest, disconnect, receive,
 };
 pub use outstanding::Outstanding;
-pub use prepare::{Prepare, PrepareRules, Prepared, multi_layouts};
+pub use prepare::{Asker, Prepare, PrepareRules, Prepared, makes_ephemeral, multi_layouts};
 pub use statistics::{LaneStatistics, ServerStatistics};

@@ -64,10 +64,30 @@ pub struct Prepare {
 
 const ARENA_BYTES: usize = 64 * 1024;
 
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The session.
+    pub session: SessionId,
+    /// Its number for the request.
+    pub cxid: i32,
+    /// Who its client is.
+    pub identities: &'a [Identity],
+    /// Whether only one server knows the session: it cannot own ephemerals (SE-11).
+    pub is_local: bool,
+}
+
+impl Asker<'_> {
+    const fn of(session: SessionId, cxid: i32) -> Self {
+        Self { session, cxid, identities: &[], is_local: false }
+    }
+}
+
 /// One request, and the zxid and time that its txn will have.
 struct Asked<'a> {
     tree: &'a Tree,
     identities: &'a [Identity],
+    is_local: bool,
     header: TxnHeader,
 }
 
@@ -91,19 +111,12 @@ impl Prepare {
     }
 
     /// Prepares a client's write.
-    pub fn request(
-        &mut self,
-        now: Now,
-        tree: &Tree,
-        (session, cxid): (SessionId, i32),
-        (op, body): (OpCode, &[u8]),
-        identities: &[Identity],
-    ) -> Prepared {
+    pub fn request(&mut self, now: Now, tree: &Tree, asker: Asker<'_>, (op, body): (OpCode, &[u8])) -> Prepared {
         let request = match Request::decode(op, body) {
             Ok((_, request)) => request,
             // A malformed multi has taken its zxid before it is looked into (CL-22); one with a null ACL has not.
             Err(error) if op == OpCode::MULTI && error != nom::Err::Error(JuteError::Null) => {
-                return self.refuse(now, tree, session, cxid, ErrorCode::MARSHALLING);
+                return self.refuse(now, tree, asker.session, asker.cxid, ErrorCode::MARSHALLING);
             }
             Err(_) => return Prepared::Refused(ErrorCode::MARSHALLING),
         };
@@ -113,17 +126,17 @@ impl Prepare {
         {
             return Prepared::Refused(ErrorCode::MARSHALLING);
         }
-        self.txn(now, tree, (session, cxid), op, identities, |this, asked, out| this.client(asked, &request, out))
+        self.txn(now, tree, asker, op, |this, asked, out| this.client(asked, &request, out))
     }
 
     /// Prepares a write that no connection may ask for any more: its session is gone or going.
     pub fn refuse(&mut self, now: Now, tree: &Tree, session: SessionId, cxid: i32, error: ErrorCode) -> Prepared {
-        self.txn(now, tree, (session, cxid), OpCode::ERROR, &[], |_, _, _| Err(error))
+        self.txn(now, tree, Asker::of(session, cxid), OpCode::ERROR, |_, _, _| Err(error))
     }
 
     /// Prepares a new session.
     pub fn create_session(&mut self, now: Now, tree: &Tree, session: SessionId, timeout_ms: i32) -> Prepared {
-        self.txn(now, tree, (session, 0), OpCode::CREATE_SESSION, &[], |_, _, out| {
+        self.txn(now, tree, Asker::of(session, 0), OpCode::CREATE_SESSION, |_, _, out| {
             out.int(timeout_ms);
             Ok(Box::default())
         })
@@ -131,7 +144,7 @@ impl Prepare {
 
     /// Prepares a session's end: asked for by its client with `cxid`, or because it expired.
     pub fn close_session(&mut self, now: Now, tree: &Tree, session: SessionId, cxid: i32) -> Prepared {
-        self.txn(now, tree, (session, cxid), OpCode::CLOSE_SESSION, &[], |this, asked, out| {
+        self.txn(now, tree, Asker::of(session, cxid), OpCode::CLOSE_SESSION, |this, asked, out| {
             this.close(asked, out);
             Ok(Box::default())
         })
@@ -139,7 +152,7 @@ impl Prepare {
 
     /// Prepares the removal of a container or TTL znode by the reaper (semantics.md 4.9).
     pub fn delete_container(&mut self, now: Now, tree: &Tree, path: &str) -> Prepared {
-        self.txn(now, tree, (SessionId::NONE, 0), OpCode::DELETE_CONTAINER, &[], |this, asked, out| {
+        self.txn(now, tree, Asker::of(SessionId::NONE, 0), OpCode::DELETE_CONTAINER, |this, asked, out| {
             this.reap(asked, path, out)?;
             Ok(Box::default())
         })
@@ -149,19 +162,21 @@ impl Prepare {
         &mut self,
         now: Now,
         tree: &Tree,
-        (session, cxid): (SessionId, i32),
+        asker: Asker<'_>,
         op: OpCode,
-        identities: &[Identity],
         make: impl FnOnce(&mut Self, &Asked<'_>, &mut BytesMut) -> Result<Box<[OpCode]>, ErrorCode>,
     ) -> Prepared {
         let zxid = match self.last_zxid.next() {
+            // The reference's leaders give up before the last one (EN-17).
+            Some(zxid) if zxid.counter() == u32::MAX && !self.rules.epoch_rolls_over => return Prepared::EpochFull,
             Some(zxid) => zxid,
             None if self.rules.epoch_rolls_over => Zxid::new(self.last_zxid.epoch() + 1, 0),
             None => return Prepared::EpochFull,
         };
         self.last_zxid = zxid;
+        let Asker { session, cxid, identities, is_local } = asker;
         let header = TxnHeader { session, cxid, zxid, time_ms: now.wall_ms, op };
-        let asked = Asked { tree, identities, header };
+        let asked = Asked { tree, identities, is_local, header };
         let mut out = std::mem::take(&mut self.arena);
         out.reserve(ARENA_BYTES.min(1024));
         header.encode(&mut out);
@@ -273,6 +288,9 @@ impl Prepare {
         (mode, kind): (CreateMode, CreateKind),
         out: &mut BytesMut,
     ) -> Result<(), ErrorCode> {
+        if asked.is_local && kind == CreateKind::Ephemeral {
+            return Err(ErrorCode::EPHEMERAL_ON_LOCAL_SESSION);
+        }
         let asked_path = create.path.as_deref().ok_or(ErrorCode::MARSHALLING)?;
         if asked_path.contains('\0') {
             return Err(ErrorCode::BAD_ARGUMENTS);
@@ -546,6 +564,24 @@ pub fn multi_layouts(op: OpCode, body: &[u8]) -> Box<[OpCode]> {
     match Request::decode(op, body) {
         Ok((_, Request::Multi(ops))) => ops.iter().map(layout).collect(),
         Ok(_) | Err(_) => Box::default(),
+    }
+}
+
+/// Whether a request would make an ephemeral: the session of a client that only one server knows has to be made known to
+/// all before that (SE-11).
+#[must_use]
+pub fn makes_ephemeral(op: OpCode, body: &[u8]) -> bool {
+    let is_ephemeral = |create: &Create<'_>| create.mode().is_some_and(|mode| mode.ephemeral);
+    match op {
+        OpCode::CREATE | OpCode::CREATE2 | OpCode::MULTI => {}
+        _ => return false,
+    }
+    match Request::decode(op, body) {
+        Ok((_, Request::Create(create))) => is_ephemeral(&create),
+        Ok((_, Request::Multi(ops))) => {
+            ops.iter().any(|op| matches!(op, MultiOp::Create(create) if is_ephemeral(create)))
+        }
+        Ok(_) | Err(_) => false,
     }
 }
 

@@ -32,6 +32,8 @@ const OBSERVER_INFO: i32 = 16;
 const LEADER_INFO: i32 = 17;
 const ACK_EPOCH: i32 = 18;
 const INFORM_AND_ACTIVATE: i32 = 19;
+/// zkd's own. Sent to zkds only; others would ignore it.
+const HAND_OVER: i32 = 0x7a6b_6401;
 
 /// One packet. Where both sides may send a kind, the fields tell which side did.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -128,6 +130,9 @@ pub enum Packet {
         /// Its log record.
         txn: Bytes,
     },
+    /// Leader to zkd learner: this leader leaves, and nothing is in flight; follow that server, or lead if it is you. It
+    /// saves an election, and promises nothing: the new leader has to win its epoch as ever.
+    HandOver(Sid),
     /// A kind that nobody knows; ignored.
     Unknown(i32),
 }
@@ -269,6 +274,7 @@ impl Packet {
                 data.extend_from_slice(txn);
                 put(out, INFORM_AND_ACTIVATE, *zxid, Some(&data));
             }
+            Self::HandOver(sid) => put(out, HAND_OVER, Zxid(-1), Some(&i64::from(sid.0).to_be_bytes())),
             Self::Unknown(kind) => put(out, *kind, Zxid::ZERO, None),
         }
     }
@@ -379,6 +385,10 @@ fn inner(input: &Bytes, outer: Outer<'_>, reader: Reader) -> Result<Packet, nom:
             let (txn, designated) = long(data)?;
             Packet::InformAndActivate { zxid, designated, txn: share(txn) }
         }
+        (HAND_OVER, _) => match u8::try_from(long(data)?.1) {
+            Ok(sid) => Packet::HandOver(Sid(sid)),
+            Err(_) => Packet::Unknown(HAND_OVER),
+        },
         (unknown, _) => Packet::Unknown(unknown),
     })
 }

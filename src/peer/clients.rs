@@ -1,0 +1,264 @@
+//! The clients of a server that does not order writes: their sessions are the leader's, and so are their writes (zab.md 8, 9).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::core::{Core, drop_request};
+use super::local::LocalSessions;
+use crate::ids::{ConnectionId, Now, SessionId};
+use crate::jute::JuteWrite;
+use crate::pipeline::{Greeting, Lane, Origin, SyncRequest, WriteRequest, makes_ephemeral, multi_layouts};
+use crate::proto::{ErrorCode, OpCode, Request};
+use crate::session::{Heartbeat, Session, SessionOwner, password};
+use crate::zab::{LearnerRequest, Packet};
+
+/// The clients of a learner.
+#[derive(Debug)]
+pub(super) struct Clients {
+    known: BTreeMap<SessionId, KnownSession>,
+    /// Sessions whose connections are gone, and that the leader has not been told of since they were last heard of.
+    parted: Vec<(SessionId, i32)>,
+    local: Option<LocalSessions>,
+    /// Clients that want a session back.
+    returning: Vec<Returning>,
+}
+
+/// A session of a client of this server that the leader knows.
+#[derive(Debug)]
+struct KnownSession {
+    connection: ConnectionId,
+    timeout_ms: i32,
+    heartbeat: Arc<Heartbeat>,
+    /// What the leader was told of it.
+    told_ms: u64,
+}
+
+/// A client that wants its session back, while the leader is asked.
+#[derive(Debug)]
+struct Returning {
+    session: SessionId,
+    timeout_ms: i32,
+    lane: Arc<Lane>,
+    read_only: Option<bool>,
+}
+
+impl KnownSession {
+    /// What the leader has to be told of it, if anything.
+    fn news(&self, session: SessionId) -> Option<(SessionId, i32)> {
+        (self.heartbeat.heard_ms() > self.told_ms).then_some((session, self.timeout_ms))
+    }
+}
+
+impl Clients {
+    /// None yet.
+    pub(super) fn new(core: &Core) -> Self {
+        Self { known: BTreeMap::new(), parted: Vec::new(), local: core.local_sessions(), returning: Vec::new() }
+    }
+
+    /// The sessions that only this server knows, if it has such.
+    pub(super) const fn local(&self) -> Option<&LocalSessions> {
+        self.local.as_ref()
+    }
+
+    /// The sessions that were heard of since the leader was last told.
+    pub(super) fn heard(&mut self) -> Vec<(SessionId, i32)> {
+        let mut heard = std::mem::take(&mut self.parted);
+        for (id, session) in &mut self.known {
+            heard.extend(session.news(*id));
+            session.told_ms = session.heartbeat.heard_ms();
+        }
+        heard
+    }
+
+    /// Sessions whose end was applied.
+    pub(super) fn ended(&mut self, core: &mut Core, ended: &[SessionId], wake: &mut Vec<Waker>) {
+        for session in ended {
+            let connection = self.known.remove(session).map(|session| session.connection);
+            core.close_lane(connection, wake);
+        }
+    }
+
+    /// A client asks for a session.
+    pub(super) fn connect(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        lane: &Arc<Lane>,
+        greeting: &Greeting,
+        out: &mut Vec<u8>,
+        wake: &mut Vec<Waker>,
+    ) {
+        let timeout_ms = core.rules.negotiation.settle(greeting.timeout_ms);
+        let read_only = greeting.read_only.map(|_| false);
+        if greeting.session == SessionId::NONE {
+            match &mut self.local {
+                Some(local) => local.create(core, now, lane, greeting, wake),
+                None => self.create_session(core, now, lane, (timeout_ms, read_only), out),
+            }
+            return;
+        }
+        if self.local.as_mut().is_some_and(|local| local.reattach(core, now, lane, greeting, wake)) {
+            return;
+        }
+        let session = greeting.session;
+        // The old connection goes before the password is looked at (CL-10).
+        let old = self.known.remove(&session).map(|session| session.connection);
+        core.cut_lane(old, wake);
+        if greeting.password != password(session) {
+            wake.extend(lane.refuse(read_only));
+            return;
+        }
+        put(out, &Packet::Revalidate { session, timeout_ms });
+        core.lanes.insert(lane.id, Arc::clone(lane));
+        self.returning.push(Returning { session, timeout_ms, lane: Arc::clone(lane), read_only });
+    }
+
+    fn create_session(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        lane: &Arc<Lane>,
+        (timeout_ms, read_only): (i32, Option<bool>),
+        out: &mut Vec<u8>,
+    ) {
+        let session = core.new_session(|id| self.known.contains_key(&id));
+        let heartbeat = self.admit(now, session, lane.id, timeout_ms);
+        core.lanes.insert(lane.id, Arc::clone(lane));
+        let origin = Origin::Connect { lane: Arc::clone(lane), session, timeout_ms, heartbeat, read_only };
+        forward_session(core, session, timeout_ms, origin, out);
+    }
+
+    fn admit(&mut self, now: Now, session: SessionId, connection: ConnectionId, timeout_ms: i32) -> Arc<Heartbeat> {
+        let heartbeat = Arc::new(Heartbeat::default());
+        heartbeat.touch(now.steady_ms);
+        let local = KnownSession { connection, timeout_ms, heartbeat: Arc::clone(&heartbeat), told_ms: 0 };
+        self.known.insert(session, local);
+        heartbeat
+    }
+
+    /// The leader says whether a client may have its session back.
+    pub(super) fn revalidated(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        session: SessionId,
+        valid: bool,
+        wake: &mut Vec<Waker>,
+    ) {
+        let Some(at) = self.returning.iter().position(|returning| returning.session == session) else { return };
+        let Returning { timeout_ms, lane, read_only, .. } = self.returning.remove(at);
+        if !valid {
+            core.lanes.remove(&lane.id);
+            wake.extend(lane.refuse(read_only));
+            return;
+        }
+        if !core.lanes.contains_key(&lane.id) {
+            // It went away while the leader was asked.
+            return;
+        }
+        let heartbeat = self.admit(now, session, lane.id, timeout_ms);
+        wake.extend(lane.open(session, timeout_ms, heartbeat, read_only));
+    }
+
+    /// Sends a write to the leader, or answers it here.
+    pub(super) fn write(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        request: WriteRequest,
+        out: &mut Vec<u8>,
+        wake: &mut Vec<Waker>,
+    ) {
+        let WriteRequest { lane, session, xid, op, body, identities, received_ms } = request;
+        let is_local = self.local.as_ref().is_some_and(|local| local.is_here(session, lane.id));
+        if !is_local && self.known.get(&session).is_none_or(|known| known.connection != lane.id) {
+            drop_request(&lane, wake);
+            return;
+        }
+        let layouts = multi_layouts(op, &body);
+        let origin = Origin::Request { lane, xid, op, received_ms, layouts };
+        if let Some(error) = self.answer_local(core, is_local, session, (op, &body), out) {
+            core.forwarded.answer(error, origin, &core.database.read(), now, wake);
+            return;
+        }
+        if op == OpCode::SYNC {
+            let Ok((_, Request::Sync(path))) = Request::decode(op, &body) else {
+                core.forwarded.answer(ErrorCode::MARSHALLING, origin, &core.database.read(), now, wake);
+                return;
+            };
+            let path = path.map(std::borrow::Cow::into_owned);
+            core.forwarded.push_sync(SyncRequest { origin, path });
+        } else {
+            core.forwarded.push(session, xid, origin);
+        }
+        let identities = Some(identities.to_vec());
+        put(out, &Packet::Request(LearnerRequest { session, cxid: xid, op, body, identities }));
+    }
+
+    /// What a session that only this server knows gets without the leader; what it may ask of the leader has to be known
+    /// there first.
+    fn answer_local(
+        &mut self,
+        core: &mut Core,
+        is_local: bool,
+        session: SessionId,
+        (op, body): (OpCode, &[u8]),
+        out: &mut Vec<u8>,
+    ) -> Option<ErrorCode> {
+        let local = self.local.as_mut().filter(|_| is_local)?;
+        if op == OpCode::CLOSE_SESSION {
+            local.remove(session);
+            return Some(ErrorCode::OK);
+        }
+        if !makes_ephemeral(op, body) {
+            return None;
+        }
+        if !core.ensemble().local_sessions_upgrade {
+            // In a multi it is the part that fails: the leader says so.
+            return (op != OpCode::MULTI).then_some(ErrorCode::EPHEMERAL_ON_LOCAL_SESSION);
+        }
+        let Session { timeout_ms, heartbeat, owner, .. } = local.remove(session)?;
+        if let Some(SessionOwner::Connection(connection)) = owner {
+            self.known.insert(session, KnownSession { connection, timeout_ms, heartbeat, told_ms: 0 });
+        }
+        forward_session(core, session, timeout_ms, Origin::Nobody, out);
+        None
+    }
+
+    pub(super) fn disconnected(&mut self, session: SessionId, connection: ConnectionId) {
+        if let Some(local) = &mut self.local {
+            local.disconnected(session, connection);
+        }
+        if self.known.get(&session).is_some_and(|known| known.connection == connection)
+            && let Some(known) = self.known.remove(&session)
+        {
+            self.parted.extend(known.news(session));
+        }
+    }
+
+    /// Ends the sessions that are this server's own to end.
+    pub(super) fn tick(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
+        if let Some(local) = &mut self.local {
+            local.expire(core, now, wake);
+        }
+    }
+
+    /// When [`Clients::tick`] is due.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        self.local.as_ref().and_then(LocalSessions::next_deadline)
+    }
+}
+
+/// Asks the leader to make a session.
+fn forward_session(core: &mut Core, session: SessionId, timeout_ms: i32, origin: Origin, out: &mut Vec<u8>) {
+    core.forwarded.push(session, 0, origin);
+    let mut body = Vec::with_capacity(4);
+    body.int(timeout_ms);
+    let op = OpCode::CREATE_SESSION;
+    put(out, &Packet::Request(LearnerRequest { session, cxid: 0, op, body: body.into(), identities: None }));
+}
+
+fn put(out: &mut Vec<u8>, packet: &Packet) {
+    packet.encode(out);
+}
