@@ -123,11 +123,18 @@ fn set_epoch(disk: &dyn Disk, file: EpochFile, epoch: Epoch) -> Result<Epoch, Ep
     Ok(epoch)
 }
 
-/// A crash between writing `currentEpoch.tmp` and renaming it: the epoch was joined, and its txns are in the log.
+/// A crash between the leader's history and the epoch file that is written behind it. Either the new file had only to be
+/// renamed; or the log holds txns of an epoch that was promised and not joined yet. Such a log begins with all that this
+/// epoch began with, so the epoch of its last txn is true of it, and the leader's own would not be.
 fn adopt_unfinished(disk: &dyn Disk, current: Epoch, last_zxid: Zxid) -> Result<Epoch, EpochError> {
+    let logged = last_zxid.epoch();
     match read_number(disk, &temporary_name(EpochFile::Current.name()))? {
-        // A number below the log's would be an older leftover, and as wrong as the file itself.
-        Some(unfinished) if unfinished >= last_zxid.epoch() => set_epoch(disk, EpochFile::Current, unfinished),
+        // A number below the log's would be an older leftover.
+        Some(unfinished) if unfinished >= logged => return set_epoch(disk, EpochFile::Current, unfinished),
+        _ => {}
+    }
+    match read_epoch(disk, EpochFile::Accepted)? {
+        Some(accepted) if accepted >= logged => set_epoch(disk, EpochFile::Current, logged),
         _ => Err(EpochError::CurrentBehindLog { current, last_zxid }),
     }
 }
@@ -188,14 +195,21 @@ mod tests {
     #[test]
     fn an_epoch_file_behind_the_log_is_refused_unless_a_rename_was_missed() {
         let last = Zxid::new(3, 1);
-        let files = [("currentEpoch", "2"), ("acceptedEpoch", "3")];
+        let files = [("currentEpoch", "2"), ("acceptedEpoch", "2")];
         assert!(matches!(open(&files, last).1, Err(EpochError::CurrentBehindLog { current: 2, .. })));
-        let (disk, epochs) = open(&[files[0], files[1], ("currentEpoch.tmp", "3")], last);
+        let (disk, epochs) = open(&[files[0], ("acceptedEpoch", "3"), ("currentEpoch.tmp", "3")], last);
         assert_eq!(epochs.ok(), Some(Epochs { current: 3, accepted: 3 }));
         assert_eq!(disk.get(Dir::Snapshots, "currentEpoch").as_deref(), Some(&b"3"[..]));
         assert_eq!(disk.get(Dir::Snapshots, "currentEpoch.tmp"), None);
         let stale = open(&[files[0], files[1], ("currentEpoch.tmp", "1")], last).1;
         assert!(matches!(stale, Err(EpochError::CurrentBehindLog { .. })));
+    }
+
+    #[test]
+    fn a_crash_amid_the_synchronisation_with_a_later_leader_leaves_the_epoch_of_the_log() {
+        let (disk, epochs) = open(&[("currentEpoch", "1"), ("acceptedEpoch", "5")], Zxid::new(3, 4));
+        assert_eq!(epochs.ok(), Some(Epochs { current: 3, accepted: 5 }));
+        assert_eq!(disk.get(Dir::Snapshots, "currentEpoch").as_deref(), Some(&b"3"[..]));
     }
 
     #[test]
