@@ -173,13 +173,13 @@ impl Outstanding {
         if self.by_path.is_empty() {
             return paths;
         }
-        paths.retain(|path| self.by_path.get(path.as_str()).is_none_or(|record| record.znode.is_some()));
         let extended = tree.options().extended_types;
+        let is_mine = |znode: &FutureZnode| Owner::from_stored(znode.stat.owner, extended) == Owner::Session(session);
+        // One that is being deleted may be there again, and be somebody else's.
+        let stays = |record: &Record| record.znode.as_ref().is_some_and(is_mine);
+        paths.retain(|path| self.by_path.get(path.as_str()).is_none_or(stays));
         for (path, record) in &self.by_path {
-            let Some(znode) = &record.znode else { continue };
-            if Owner::from_stored(znode.stat.owner, extended) == Owner::Session(session)
-                && !paths.iter().any(|known| **known == **path)
-            {
+            if stays(record) && !paths.iter().any(|known| **known == **path) {
                 paths.push(path.to_string());
             }
         }
