@@ -10,6 +10,7 @@ use super::learners::{Learner, Learners, Stage, standing};
 use super::serving::Serving;
 use super::standing::{Mode, Standing};
 use crate::ids::{Epoch, LinkId, Now, Sid, Zxid};
+use crate::pipeline::Announced;
 use crate::storage::epochs::EpochFile;
 use crate::zab::{Acks, Behind, Candidacy, EpochAgreement, LearnerInfo, Logged, PROTOCOL_VERSION, Packet, Plan, plan};
 
@@ -425,9 +426,9 @@ impl Leading {
         let Some(reign) = &mut self.reign else { return };
         let Some(learner) = reign.learners.get_mut(&link) else { return };
         let Stage::Reading(from) = learner.stage else { return };
-        core.history.release();
         let Some(txns) = txns else {
             // The log does not lead there: the whole database does.
+            core.history.release();
             learner.stage = Stage::Waiting(Zxid(-1));
             self.synchronise(core, link);
             return;
@@ -436,6 +437,8 @@ impl Leading {
         learner.send(&Packet::Diff(last));
         put_committed(learner, txns.iter());
         put_committed(learner, core.history.behind(txns.last().map_or(from, |(zxid, _)| *zxid)));
+        // Not before the rest was taken from the window.
+        core.history.release();
         self.complete(core, link);
     }
 
@@ -571,13 +574,21 @@ impl Leading {
         self.broadcast(core);
         let Some(reign) = self.reign.as_mut().filter(|reign| reign.phase == Phase::Serving) else { return };
         let Some(upto) = reign.acks.committed(core.quorums()).filter(|upto| *upto > core.committed) else { return };
-        let newly = |zxid: Zxid| zxid > core.committed && zxid <= upto;
-        for (zxid, txn) in core.in_flight.txns().filter(|(zxid, _)| newly(*zxid)) {
-            let (commit, inform) = (Packet::Commit(zxid), Packet::Inform { zxid, txn: txn.clone() });
-            for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
-                learner.send(if learner.is_observer() { &inform } else { &commit });
+        let already = core.committed;
+        core.in_flight.announce(upto, |announced| match announced {
+            Announced::Txn(zxid, txn) if zxid > already => {
+                let (commit, inform) = (Packet::Commit(zxid), Packet::Inform { zxid, txn: txn.clone() });
+                for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
+                    learner.send(if learner.is_observer() { &inform } else { &commit });
+                }
             }
-        }
+            Announced::Txn(..) => {}
+            Announced::Sync(link) => {
+                if let Some(learner) = reign.learners.get_mut(&link) {
+                    learner.send(&Packet::Sync);
+                }
+            }
+        });
         core.committed = upto;
     }
 

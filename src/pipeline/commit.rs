@@ -224,6 +224,15 @@ pub struct Applied {
     pub synced: Vec<LinkId>,
 }
 
+/// What learners are told of, in the order in which they must hear of it.
+#[derive(Debug)]
+pub enum Announced<'a> {
+    /// This txn is committed.
+    Txn(Zxid, &'a Bytes),
+    /// Everything before this learner's oldest sync is.
+    Sync(LinkId),
+}
+
 /// All that is prepared and not yet applied, in order.
 #[derive(Debug, Default)]
 pub struct InFlight {
@@ -288,6 +297,25 @@ impl InFlight {
             Work::Txn { zxid, body, .. } => Some((*zxid, body)),
             Work::Refused { .. } | Work::Sync(_) | Work::LearnerSync(_) => None,
         })
+    }
+
+    /// Tells of everything that is ready once all txns up to `committed` are, in order. Syncs of learners are done with
+    /// by that: each has its place between the txns before it and those behind it, or a client of that learner would be
+    /// answered out of turn.
+    pub fn announce(&mut self, committed: Zxid, mut tell: impl FnMut(Announced<'_>)) {
+        let mut is_ready = true;
+        self.queue.retain(|work| {
+            is_ready = is_ready && ready(work, committed);
+            match work {
+                Work::Txn { zxid, body, .. } if is_ready => tell(Announced::Txn(*zxid, body)),
+                Work::LearnerSync(link) if is_ready => {
+                    tell(Announced::Sync(*link));
+                    return false;
+                }
+                Work::Txn { .. } | Work::LearnerSync(_) | Work::Refused { .. } | Work::Sync(_) => {}
+            }
+            true
+        });
     }
 
     /// Applies everything up to `committed` and answers, also those of this server's clients whose writes were
