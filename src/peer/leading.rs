@@ -433,10 +433,11 @@ impl Leading {
             self.synchronise(core, link);
             return;
         };
-        let last = core.history.bounds().map_or(from, |(_, max)| max);
+        let read = txns.last().map_or(from, |(zxid, _)| *zxid);
+        let last = core.history.bounds().map_or(read, |(_, max)| max);
         learner.send(&Packet::Diff(last));
         put_committed(learner, txns.iter());
-        put_committed(learner, core.history.behind(txns.last().map_or(from, |(zxid, _)| *zxid)));
+        put_committed(learner, core.history.behind(read));
         // Not before the rest was taken from the window.
         core.history.release();
         self.complete(core, link);

@@ -4,11 +4,15 @@ use bytes::Bytes;
 
 use super::disk::Disk;
 use super::log_files::{LogWalk, files_to_replay, follows};
-use super::txn_log::LogError;
+use super::snapshot_files::list_snapshots;
+use super::txn_log::{LogError, LogFault};
 use crate::ids::Zxid;
 
 /// Reads the txns between `from` and `until`, both not included. `None`: the log does not hold `from` and everything
 /// behind it, or that is more than `bytes_max`.
+///
+/// Where a leader's database took the place of this server's own, txns are missing from the log, and between two epochs
+/// that does not show in their numbers. The snapshot that was written there shows it.
 ///
 /// # Errors
 /// Damage, and those of the disk.
@@ -20,8 +24,13 @@ pub fn read_range(
     body_bytes_max: usize,
 ) -> Result<Option<Vec<(Zxid, Bytes)>>, LogError> {
     let before = Zxid(from.0.saturating_sub(1));
-    let (files, _) =
-        files_to_replay(disk, before).map_err(|error| super::txn_log::LogFault::Io(error).at("the log", 0))?;
+    let io = |error| LogFault::Io(error).at("the log", 0);
+    let snapshots = list_snapshots(disk).map_err(io)?;
+    let leads = |previous: Zxid, next: Zxid| {
+        let is_between = |zxid: Zxid| previous < zxid && zxid < next;
+        previous.epoch() == next.epoch() || !snapshots.iter().any(|file| is_between(file.zxid))
+    };
+    let (files, _) = files_to_replay(disk, before).map_err(io)?;
     if files.first().is_none_or(|first| first.zxid > from) {
         return Ok(None);
     }
@@ -32,7 +41,7 @@ pub fn read_range(
             break;
         }
         if zxid > from {
-            if last.is_none() && from.counter() != 0 {
+            if last.is_none() && from.counter() != 0 || !leads(last.unwrap_or(from), zxid) {
                 return Ok(None);
             }
             bytes += walk.body().len() as u64;
@@ -43,7 +52,8 @@ pub fn read_range(
         }
         last = Some(zxid);
     }
-    let reaches = follows(last.unwrap_or(from), until) && (last.is_some() || from.counter() == 0);
+    let end = last.unwrap_or(from);
+    let reaches = follows(end, until) && leads(end, until) && (last.is_some() || from.counter() == 0);
     Ok(reaches.then_some(txns))
 }
 
@@ -87,5 +97,16 @@ mod tests {
         assert_eq!(range(&disk, (1, 2), (2, 4), 1000), None, "the log ends before");
         assert_eq!(range(&disk, (1, 1), (2, 2), 50), None, "that is too much");
         assert_eq!(range(&log(&[]), (1, 1), (2, 2), 1000), None);
+    }
+
+    #[test]
+    fn a_database_that_came_between_two_epochs_leaves_a_hole() {
+        let disk = log(&[(1, 1), (1, 2), (3, 1), (3, 2)]);
+        disk.put(Dir::Snapshots, "snapshot.100000002", "");
+        assert_eq!(range(&disk, (1, 1), (3, 2), 1000), Some(vec![(1, 2), (3, 1)]), "one of what is in the log");
+        disk.put(Dir::Snapshots, "snapshot.200000005", "");
+        assert_eq!(range(&disk, (1, 1), (3, 2), 1000), None);
+        assert_eq!(range(&disk, (1, 1), (3, 1), 1000), None);
+        assert_eq!(range(&disk, (3, 1), (3, 3), 1000), Some(vec![(3, 2)]));
     }
 }

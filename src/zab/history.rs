@@ -132,6 +132,10 @@ pub fn plan(history: &History, last: Zxid, learner: Behind, force_snapshot: bool
         return Plan::Diff { from: p, to: p };
     }
     let (min, max) = history.bounds().unwrap_or((last, last));
+    if history.bounds().is_none() && p < last {
+        // Nothing is in the window, and so the last txn has to come from the log as well.
+        return last.next().map_or(Plan::Snap, |until| Plan::Log { from: p, until });
+    }
     if p > max {
         if p.counter() == 0 {
             // It has seen the beginning of an epoch that this leader has not.

@@ -135,7 +135,8 @@ impl World {
     fn ask_something(&mut self, number: usize, conn: ConnId) {
         let client = &self.clients[number];
         let idle = self.now - client.sent_at > client.timeout / 4;
-        let busy = client.pending.len() >= PENDING_MAX || client.retired || !self.oracle.takes_more();
+        let closing = client.pending.back().is_some_and(|pending| matches!(pending.asked, Asked::Close));
+        let busy = client.pending.len() >= PENDING_MAX || client.retired || closing || !self.oracle.takes_more();
         if busy {
             if idle {
                 self.ask(number, conn, Asked::Ping);
@@ -204,7 +205,8 @@ impl World {
         let (now, tick_ms) = (self.now, self.plan.tick_ms);
         let timeout_ms = i32::try_from(tick_ms * self.random.u64(2..12)).expect("a short timeout");
         let client = self.client(node);
-        if client.state != State::Dialling {
+        if client.state != State::Dialling || client.retired && client.session == SessionId::NONE {
+            client.state = State::Idle;
             self.hang_up(conn, 0);
             return;
         }

@@ -99,7 +99,10 @@ impl World {
             }
             Output::Notify(to, notification) => self.notify(node, to, &notification),
             Output::Listen(open) => self.listen(node, open),
-            Output::ToLearner(link, bytes) => self.to_learner(node, link, Piece::Bytes(bytes)),
+            Output::ToLearner(link, bytes) => {
+                self.oracle.told_learner(node, &bytes);
+                self.to_learner(node, link, Piece::Bytes(bytes));
+            }
             Output::DatabaseToLearner(link, start) => self.to_learner(node, link, Piece::Database(start)),
             Output::CloseLearner(link) => self.close_learner(node, link),
             Output::Dial(link, to) => self.dial_leader(node, link, to),

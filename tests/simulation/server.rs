@@ -149,6 +149,9 @@ fn rules(plan: &Plan, node: usize, auth: &Arc<AuthRules>, seed: u64) -> PeerRule
             force_snapshot: plan.force_snapshot,
             sync_from_log: plan.sync_from_log,
             observer_delay_ms: 200,
+            local_sessions: false,
+            local_sessions_upgrade: false,
+            read_only_mode: false,
         }),
     }
 }

@@ -73,17 +73,22 @@ impl Lineage {
         txns
     }
 
-    /// A txn comes into a log behind `last`. `leads` tells whether that server leads the txn's epoch.
-    pub(super) fn appended(&mut self, name: &str, leads: bool, last: Zxid, zxid: Zxid, body: &Bytes) {
-        let before = self.before(zxid);
-        assert_eq!(before, last, "[total order] {name} appends {zxid} behind {last}");
+    /// A txn is proposed. `leads` tells whether that server leads the txn's epoch.
+    pub(super) fn proposed(&mut self, name: &str, leads: bool, zxid: Zxid, body: &Bytes) {
         match self.bodies.get(&zxid) {
-            Some(known) => assert!(known == body, "[integrity] {name} appends another {zxid} than was proposed"),
+            Some(known) => assert!(known == body, "[integrity] {name} has another {zxid} than was proposed"),
             None => {
-                assert!(leads, "[integrity] {name} appends {zxid}, which its leader has not");
+                assert!(leads, "[integrity] {name} has {zxid}, which its leader has not");
                 self.bodies.insert(zxid, body.clone());
             }
         }
+    }
+
+    /// A txn comes into a log behind `last`.
+    pub(super) fn appended(&mut self, name: &str, leads: bool, last: Zxid, zxid: Zxid, body: &Bytes) {
+        let before = self.before(zxid);
+        assert_eq!(before, last, "[total order] {name} appends {zxid} behind {last}");
+        self.proposed(name, leads, zxid, body);
     }
 
     /// A txn's record.

@@ -18,7 +18,7 @@ use zkd::pipeline::Database;
 use zkd::proto::{ErrorCode, OpCode, OpKind, ReplyHeader};
 use zkd::storage::epochs::{EpochFile, Epochs};
 use zkd::txn::Entry;
-use zkd::zab::Logged;
+use zkd::zab::{Logged, Packet, Reader};
 
 use self::agreement::Agreement;
 use self::durability::Durability;
@@ -96,6 +96,17 @@ impl Oracle {
             let leads = self.leaders.leads(node, zxid.epoch());
             self.lineage.appended(&name(node), leads, last, *zxid, body);
             self.durability.logged[node] = *zxid;
+        }
+    }
+
+    /// A leader tells a learner something. What it proposes may come into that one's log before its own.
+    pub(crate) fn told_learner(&mut self, node: usize, bytes: &[u8]) {
+        let mut rest = bytes::Bytes::copy_from_slice(bytes);
+        while let Ok(Some((length, packet))) = Packet::decode(&rest, Reader::Learner, 2 << 20) {
+            rest = rest.slice(length..);
+            if let Packet::Proposal { zxid, txn } = packet {
+                self.lineage.proposed(&name(node), self.leaders.leads(node, zxid.epoch()), zxid, &txn);
+            }
         }
     }
 

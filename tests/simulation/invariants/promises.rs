@@ -20,7 +20,7 @@ impl Promises {
     }
 
     /// A server starts with these epochs.
-    pub(super) fn started(&self, node: usize, epochs: Epochs) {
+    pub(super) fn started(&mut self, node: usize, epochs: Epochs) {
         assert!(
             epochs.accepted >= self.accepted[node] && epochs.current >= self.joined[node],
             "[promises] server {} starts with {epochs:?}, and has promised {} and joined {}",
@@ -28,6 +28,7 @@ impl Promises {
             self.accepted[node],
             self.joined[node]
         );
+        (self.accepted[node], self.joined[node]) = (epochs.accepted, epochs.current);
     }
 
     /// A server puts an epoch on disk.

@@ -76,6 +76,10 @@ impl Watches {
             other => panic!("[watches] an event of type {other}"),
         }
         let spent: Vec<_> = spent.into_iter().flatten().collect();
+        if kind == DELETED && zxid.0 <= 0 {
+            // setWatches tells of it once for each list that the path is in, as the reference does.
+            return;
+        }
         assert!(!spent.is_empty(), "[watches] an event of type {kind} for {path}, which nobody watches ({zxid})");
         check(&model.data_events, &path, spent.into_iter(), zxid);
     }
