@@ -248,6 +248,10 @@ pub fn recover(
     for log in &start {
         disk.sync_file(Dir::Logs, &log.name)?;
     }
+    // A process that was killed between a rename and the flush of its directory leaves names that a power cut takes away
+    // again: logs, snapshots and epoch files alike.
+    disk.sync_dir(Dir::Snapshots)?;
+    disk.sync_dir(Dir::Logs)?;
     // A new database is there once its snapshot is: until then the marker has to stay.
     if marker && origin != Origin::New {
         consume_marker(disk)?;
