@@ -437,7 +437,10 @@ impl Following {
                 // What was committed before is seen by the one who asked.
                 self.apply(core, now, wake);
                 if !core.forwarded.synced(&core.database.read(), now, wake) {
-                    tracing::warn!("the leader answers a sync that nobody waits for");
+                    let oldest = core.forwarded.oldest();
+                    return Err(Leave::because(format!(
+                        "the leader answers a sync out of its turn: {oldest} is older"
+                    )));
                 }
             }
             Packet::Revalidated { session, valid } => self.clients.revalidated(core, now, session, valid, wake),

@@ -1,16 +1,16 @@
 //! Leading: alone at once; in an ensemble once a quorum has promised the epoch and has its history (zab.md 3, 4, 6, 7).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
 use super::Output;
 use super::core::{Core, Leave, Outcome, WalkFor};
-use super::learners::{Learner, Learners, Stage, standing};
+use super::learners::{Heir, Learner, Learners, Stage, heir, standing};
 use super::serving::Serving;
 use super::standing::{Mode, Standing};
 use crate::ids::{Epoch, LinkId, Now, Sid, Zxid};
-use crate::pipeline::Announced;
+use crate::proto::OpCode;
 use crate::storage::epochs::EpochFile;
 use crate::zab::{Acks, Behind, Candidacy, EpochAgreement, LearnerInfo, Logged, PROTOCOL_VERSION, Packet, Plan, plan};
 
@@ -58,6 +58,8 @@ struct Reign {
     learners: Learners,
     /// Proposals up to here have been sent.
     broadcast: Zxid,
+    /// Syncs of learners' clients, each behind the txn that was proposed last when it came.
+    syncs: VecDeque<(Zxid, LinkId)>,
     ping_at_ms: u64,
     check_at_ms: u64,
     /// When it began to serve.
@@ -83,13 +85,13 @@ impl Leading {
         Ok(Self { serving: Some(serving), reign: None })
     }
 
-    /// A server that was elected.
-    pub(super) fn elected(core: &mut Core, now: Now) -> Result<Self, Leave> {
+    /// A server that was elected, or inherits; a quorum has to come within `patience_ms`.
+    pub(super) fn elected(core: &mut Core, now: Now, patience_ms: u64) -> Result<Self, Leave> {
         core.output(Output::Listen(true));
         let me = core.me();
         let reign = Reign {
             phase: Phase::Epoch,
-            phase_until_ms: now.steady_ms + core.ticks_ms(core.ensemble().init_limit),
+            phase_until_ms: now.steady_ms + patience_ms,
             agreement: EpochAgreement::new(me, core.epochs.accepted),
             epoch: 0,
             own: Candidacy { zxid: core.last_zxid(), epoch: core.epochs.current },
@@ -98,6 +100,7 @@ impl Leading {
             acks: Acks::default(),
             learners: Learners::new(),
             broadcast: core.last_logged,
+            syncs: VecDeque::new(),
             ping_at_ms: now.steady_ms + core.rules.tick_ms / 2,
             check_at_ms: now.steady_ms + core.rules.tick_ms,
             since_ms: 0,
@@ -132,23 +135,16 @@ impl Leading {
         if !core.in_flight.is_empty() {
             return;
         }
-        let last = core.last_logged;
-        let epoch = reign.epoch;
-        let told = |learner: &&mut Learner| learner.is_zkd() && learner.stage == Stage::Serving;
-        let may_lead =
-            |learner: &Learner| learner.sid.filter(|sid| learner.voter && core.ensemble().ensemble.weight(*sid) > 0);
-        let has_all = |learner: &Learner| last.epoch() < epoch || learner.acked >= last;
-        let heirs =
-            reign.learners.values_mut().filter(told).filter_map(|learner| Some((has_all(learner), may_lead(learner)?)));
-        match heirs.max() {
-            Some((true, heir)) => {
+        let last = Some(core.last_logged).filter(|last| last.epoch() == reign.epoch);
+        match heir(&reign.learners, core.ensemble(), core.me(), last) {
+            Heir::Is(heir) => {
                 tracing::info!(?heir, "leaving: handing over");
-                reign.learners.values_mut().filter(told).for_each(|learner| learner.send(&Packet::HandOver(heir)));
+                let told = reign.learners.values_mut().filter(|learner| learner.is_zkd() && learner.is_serving());
+                told.for_each(|learner| learner.send(&Packet::HandOver(heir)));
                 reign.left = true;
             }
-            // It may soon have everything.
-            Some((false, _)) => {}
-            None => reign.left = true,
+            Heir::NotYet => {}
+            Heir::Nobody => reign.left = true,
         }
     }
 
@@ -234,6 +230,7 @@ impl Leading {
         let Some(serving) = &mut self.serving else { return Ok(()) };
         match packet {
             Packet::Request(_) if core.stopping => {}
+            Packet::Request(request) if request.op == OpCode::SYNC => self.sync(core, link),
             Packet::Request(request) => serving.learner_request(core, now, link, &request)?,
             Packet::Pong { sessions, .. } => serving.touch(now, &sessions),
             Packet::Revalidate { session, timeout_ms } => {
@@ -389,12 +386,12 @@ impl Leading {
         match plan {
             Plan::Diff { from, to } => {
                 learner.send(&Packet::Diff(to));
-                put_committed(learner, core.history.behind(from));
+                learner.send_committed(core.history.behind(from));
                 self.complete(core, link);
             }
             Plan::Trunc { to } => {
                 learner.send(&Packet::Trunc(to));
-                put_committed(learner, core.history.behind(to));
+                learner.send_committed(core.history.behind(to));
                 self.complete(core, link);
             }
             Plan::Log { from, until } => {
@@ -427,8 +424,8 @@ impl Leading {
         let Some(learner) = reign.learners.get_mut(&link) else { return };
         let Stage::Reading(from) = learner.stage else { return };
         let Some(txns) = txns else {
-            // The log does not lead there: the whole database does.
             core.history.release();
+            // The log does not lead there: the whole database does.
             learner.stage = Stage::Waiting(Zxid(-1));
             self.synchronise(core, link);
             return;
@@ -436,8 +433,8 @@ impl Leading {
         let read = txns.last().map_or(from, |(zxid, _)| *zxid);
         let last = core.history.bounds().map_or(read, |(_, max)| max);
         learner.send(&Packet::Diff(last));
-        put_committed(learner, txns.iter());
-        put_committed(learner, core.history.behind(read));
+        learner.send_committed(txns.iter());
+        learner.send_committed(core.history.behind(read));
         // Not before the rest was taken from the window.
         core.history.release();
         self.complete(core, link);
@@ -575,22 +572,33 @@ impl Leading {
         self.broadcast(core);
         let Some(reign) = self.reign.as_mut().filter(|reign| reign.phase == Phase::Serving) else { return };
         let Some(upto) = reign.acks.committed(core.quorums()).filter(|upto| *upto > core.committed) else { return };
-        let already = core.committed;
-        core.in_flight.announce(upto, |announced| match announced {
-            Announced::Txn(zxid, txn) if zxid > already => {
-                let (commit, inform) = (Packet::Commit(zxid), Packet::Inform { zxid, txn: txn.clone() });
-                for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
-                    learner.send(if learner.is_observer() { &inform } else { &commit });
-                }
+        let newly = |zxid: Zxid| zxid > core.committed && zxid <= upto;
+        for (zxid, txn) in core.in_flight.txns().filter(|(zxid, _)| newly(*zxid)) {
+            let (commit, inform) = (Packet::Commit(zxid), Packet::Inform { zxid, txn: txn.clone() });
+            for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
+                learner.send(if learner.is_observer() { &inform } else { &commit });
             }
-            Announced::Txn(..) => {}
-            Announced::Sync(link) => {
+            // Between this txn and the next: a learner matches what comes back to what it has sent, in order.
+            while let Some((_, link)) = reign.syncs.pop_front_if(|(behind, _)| *behind <= zxid) {
                 if let Some(learner) = reign.learners.get_mut(&link) {
                     learner.send(&Packet::Sync);
                 }
             }
-        });
+        }
         core.committed = upto;
+    }
+
+    /// A learner's client wants to see what has been proposed so far: at once, if all of it is committed.
+    fn sync(&mut self, core: &Core, link: LinkId) {
+        match &mut self.reign {
+            Some(reign) if core.last_logged > core.committed => reign.syncs.push_back((core.last_logged, link)),
+            Some(_) | None => self.send(link, &Packet::Sync),
+        }
+    }
+
+    /// How many of them wait.
+    pub(super) fn pending_syncs(&self) -> usize {
+        self.reign.as_ref().map_or(0, |reign| reign.syncs.len())
     }
 
     /// Applies what is committed, and answers.
@@ -599,9 +607,6 @@ impl Leading {
         let applied = core.apply(now, core.committed, wake);
         serving.applied(core.database.read().last_zxid());
         serving.ended(core, &applied.ended, wake);
-        for link in applied.synced {
-            self.send(link, &Packet::Sync);
-        }
     }
 
     pub(super) fn tick(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) -> Outcome {
@@ -686,13 +691,5 @@ impl Leading {
             phase.min(reign.ping_at_ms)
         });
         serving.into_iter().chain(reign).min()
-    }
-}
-
-/// Committed txns, each with its COMMIT.
-fn put_committed<'a>(learner: &mut Learner, txns: impl Iterator<Item = &'a Logged>) {
-    for (zxid, txn) in txns {
-        learner.send(&Packet::Proposal { zxid: *zxid, txn: txn.clone() });
-        learner.send(&Packet::Commit(*zxid));
     }
 }

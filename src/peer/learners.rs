@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::rules::EnsembleRules;
 use super::standing::LearnerStanding;
 use crate::ids::{LinkId, Sid, Zxid};
-use crate::zab::{LearnerInfo, Packet};
+use crate::zab::{LearnerInfo, Logged, Packet};
 
 /// How far a learner has come (zab.md 3, 4, 6).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -67,6 +68,10 @@ impl Learner {
         self.info.is_some_and(|info| info.is_zkd)
     }
 
+    pub(super) fn is_serving(&self) -> bool {
+        self.stage == Stage::Serving
+    }
+
     /// Whether proposals and commits are sent to it.
     pub(super) fn is_forwarded_to(&self) -> bool {
         self.stage >= Stage::Syncing
@@ -74,6 +79,14 @@ impl Learner {
 
     pub(super) fn send(&mut self, packet: &Packet) {
         packet.encode(&mut self.out);
+    }
+
+    /// Committed txns, each with its COMMIT.
+    pub(super) fn send_committed<'a>(&mut self, txns: impl Iterator<Item = &'a Logged>) {
+        for (zxid, txn) in txns {
+            self.send(&Packet::Proposal { zxid: *zxid, txn: txn.clone() });
+            self.send(&Packet::Commit(*zxid));
+        }
     }
 }
 
@@ -88,4 +101,32 @@ pub(super) fn standing(learners: &Learners) -> Vec<LearnerStanding> {
         synced: learner.stage >= Stage::Synced,
     };
     learners.values().filter(|learner| learner.info.is_some()).map(seen).collect()
+}
+
+/// Who can take over from a leader that leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Heir {
+    /// This one: a quorum without the leader is there to follow it, and it has all of the history.
+    Is(Sid),
+    /// Somebody who has not all of it yet.
+    NotYet,
+    /// There must be an election.
+    Nobody,
+}
+
+/// Looks for an heir among the zkds: others would not understand. `last` is the last txn of this epoch, if there was one.
+pub(super) fn heir(learners: &Learners, rules: &EnsembleRules, me: Sid, last: Option<Zxid>) -> Heir {
+    let serving = || learners.values().filter(|learner| learner.is_serving());
+    let ensemble = &rules.ensemble;
+    if !ensemble.is_quorum(|sid| sid != me && serving().any(|learner| learner.sid == Some(sid))) {
+        return Heir::Nobody;
+    }
+    let may_lead = |learner: &Learner| learner.sid.filter(|sid| learner.voter && ensemble.weight(*sid) > 0);
+    let has_all = |learner: &Learner| last.is_none_or(|last| learner.acked >= last);
+    let heirs = serving().filter(|learner| learner.is_zkd());
+    match heirs.filter_map(|learner| Some((has_all(learner), may_lead(learner)?))).max() {
+        Some((true, heir)) => Heir::Is(heir),
+        Some((false, _)) => Heir::NotYet,
+        None => Heir::Nobody,
+    }
 }

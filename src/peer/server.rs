@@ -43,6 +43,8 @@ enum Role {
 
 /// How long a server that was told to stop waits for what is in flight, ms.
 const FAREWELL_MS: u64 = 2000;
+/// How long an heir waits for those who were told to follow it, ticks.
+const HEIR_PATIENCE_TICKS: u32 = 1;
 /// How long a server looks for a leader before it serves those that only read, ms; a tick if that is longer (EN-35).
 const READ_ONLY_AFTER_MS: u64 = 2000;
 
@@ -93,7 +95,10 @@ impl Peer {
             expiry_sets: serving.map(|serving| serving.sessions.expiry_sets()),
             local_expiry_sets: self.local_sessions().map(|local| local.sessions().expiry_sets()),
             proposal_bytes: self.core.proposal_bytes,
-            pending_syncs: self.core.in_flight.learner_syncs(),
+            pending_syncs: match &self.role {
+                Role::Leading(leading) => leading.pending_syncs(),
+                Role::Following(_) | Role::WindingUp { .. } | Role::Looking { .. } => 0,
+            },
         }
     }
 
@@ -317,7 +322,10 @@ impl Peer {
         let vote = step(election, self.core.quorums());
         self.notify();
         match vote {
-            Some(vote) if matches!(self.role, Role::Looking { .. }) => self.take_role(now, vote, wake),
+            Some(vote) if matches!(self.role, Role::Looking { .. }) => {
+                let patience_ms = self.core.ticks_ms(self.core.ensemble().init_limit);
+                self.take_role(now, vote, patience_ms, wake)
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -329,7 +337,7 @@ impl Peer {
         }
     }
 
-    fn take_role(&mut self, now: Now, vote: Vote, wake: &mut Vec<Waker>) -> Outcome {
+    fn take_role(&mut self, now: Now, vote: Vote, patience_ms: u64, wake: &mut Vec<Waker>) -> Outcome {
         if let Role::Looking { reading: Some(_), .. } = self.role {
             self.core.cut_clients(wake);
             self.core.stand(Standing { mode: Mode::Looking, ..Standing::default() });
@@ -339,7 +347,7 @@ impl Peer {
         if leader == self.core.me() {
             tracing::info!(zxid = %vote.zxid, round = vote.round, "elected");
             election.settle(PeerState::Leading, vote);
-            self.role = Role::Leading(Box::new(Leading::elected(&mut self.core, now)?));
+            self.role = Role::Leading(Box::new(Leading::elected(&mut self.core, now, patience_ms)?));
         } else {
             tracing::info!(?leader, zxid = %vote.zxid, round = vote.round, "another server was elected");
             let observes = self.core.ensemble().ensemble.is_observer(self.core.me());
@@ -392,7 +400,9 @@ impl Peer {
         let Some(election) = &self.election else { return };
         let (leader, round) = (heir.0.into(), election.round());
         let vote = Vote { leader, zxid: self.core.last_zxid(), round, epoch: self.core.epochs.current.into() };
-        if let Err(leave) = self.take_role(now, vote, wake) {
+        // Those who were told of it come at once.
+        let patience_ms = self.core.ticks_ms(HEIR_PATIENCE_TICKS);
+        if let Err(leave) = self.take_role(now, vote, patience_ms, wake) {
             self.wind_up(now, leave, wake);
         }
     }

@@ -211,10 +211,6 @@ impl Serving {
     ) -> Outcome {
         let LearnerRequest { session, cxid, op, body, identities } = request;
         let (session, cxid, op, here) = (*session, *cxid, *op, SessionOwner::Learner(link));
-        if op == OpCode::SYNC {
-            core.in_flight.push(Work::LearnerSync(link));
-            return Ok(());
-        }
         let database = Arc::clone(&core.database);
         let database = database.read();
         let tree = database.tree();

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::answer::{put_path_or_null, put_result};
 use super::database::Database;
 use super::lane::{Lane, answer_waiting};
-use crate::ids::{LinkId, Now, SessionId, Zxid};
+use crate::ids::{Now, SessionId, Zxid};
 use crate::proto::{ErrorCode, OpCode, ReplyHeader};
 use crate::session::Heartbeat;
 use crate::txn::{Entry, Txn, TxnHeader};
@@ -86,8 +86,6 @@ pub enum Work {
     },
     /// A sync: answered once everything before it is applied.
     Sync(SyncRequest),
-    /// The sync of a learner's client.
-    LearnerSync(LinkId),
 }
 
 /// A client's sync.
@@ -110,12 +108,9 @@ impl SyncRequest {
 }
 
 impl Work {
-    const fn origin(&self) -> Option<&Origin> {
+    const fn origin(&self) -> &Origin {
         match self {
-            Self::Txn { origin, .. } | Self::Refused { origin, .. } | Self::Sync(SyncRequest { origin, .. }) => {
-                Some(origin)
-            }
-            Self::LearnerSync(_) => None,
+            Self::Txn { origin, .. } | Self::Refused { origin, .. } | Self::Sync(SyncRequest { origin, .. }) => origin,
         }
     }
 }
@@ -180,6 +175,17 @@ impl Forwarded {
         }
     }
 
+    /// What is expected next, for whoever wonders why it does not come.
+    #[must_use]
+    pub fn oldest(&self) -> String {
+        match self.queue.front() {
+            None => "nothing".to_owned(),
+            Some(Expected::Txn(session, cxid, _)) => format!("a txn of session {session}, number {cxid}"),
+            Some(Expected::Sync(_)) => "a sync".to_owned(),
+            Some(Expected::Answer(error, _)) => format!("an answer {error:?}"),
+        }
+    }
+
     /// How many have not come back.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -220,17 +226,6 @@ impl Forwarded {
 pub struct Applied {
     /// Sessions that ended.
     pub ended: Vec<SessionId>,
-    /// Learners whose oldest sync is to be answered.
-    pub synced: Vec<LinkId>,
-}
-
-/// What learners are told of, in the order in which they must hear of it.
-#[derive(Debug)]
-pub enum Announced<'a> {
-    /// This txn is committed.
-    Txn(Zxid, &'a Bytes),
-    /// Everything before this learner's oldest sync is.
-    Sync(LinkId),
 }
 
 /// All that is prepared and not yet applied, in order.
@@ -248,7 +243,7 @@ impl InFlight {
     /// Answers a request that becomes no txn: at once, or behind what the same client has in flight.
     pub fn refuse(&mut self, error: ErrorCode, origin: Origin, database: &Database, now: Now, wake: &mut Vec<Waker>) {
         let lane = origin.lane().map(|lane| lane.id);
-        if self.queue.iter().any(|work| work.origin().and_then(Origin::lane).map(|lane| lane.id) == lane) {
+        if self.queue.iter().any(|work| work.origin().lane().map(|lane| lane.id) == lane) {
             self.queue.push_back(Work::Refused { error, origin });
         } else {
             answer(&origin, database, now, wake, database.last_zxid(), error, |_| ());
@@ -267,12 +262,6 @@ impl InFlight {
         self.queue.is_empty()
     }
 
-    /// Syncs of learners' clients among it.
-    #[must_use]
-    pub fn learner_syncs(&self) -> usize {
-        self.queue.iter().filter(|work| matches!(work, Work::LearnerSync(_))).count()
-    }
-
     /// Whether something can be done when all txns up to `committed` are.
     #[must_use]
     pub fn is_ready(&self, committed: Zxid) -> bool {
@@ -282,11 +271,9 @@ impl InFlight {
     /// Nobody waits any more: what is no txn is dropped.
     pub fn abandon(&mut self) {
         for work in &mut self.queue {
-            if let Work::Txn { origin, .. } | Work::Refused { origin, .. } | Work::Sync(SyncRequest { origin, .. }) =
-                work
-            {
-                std::mem::replace(origin, Origin::Nobody).abandon();
-            }
+            let (Work::Txn { origin, .. } | Work::Refused { origin, .. } | Work::Sync(SyncRequest { origin, .. })) =
+                work;
+            std::mem::replace(origin, Origin::Nobody).abandon();
         }
         self.queue.retain(|work| matches!(work, Work::Txn { .. }));
     }
@@ -295,27 +282,8 @@ impl InFlight {
     pub fn txns(&self) -> impl Iterator<Item = (Zxid, &Bytes)> {
         self.queue.iter().filter_map(|work| match work {
             Work::Txn { zxid, body, .. } => Some((*zxid, body)),
-            Work::Refused { .. } | Work::Sync(_) | Work::LearnerSync(_) => None,
+            Work::Refused { .. } | Work::Sync(_) => None,
         })
-    }
-
-    /// Tells of everything that is ready once all txns up to `committed` are, in order. Syncs of learners are done with
-    /// by that: each has its place between the txns before it and those behind it, or a client of that learner would be
-    /// answered out of turn.
-    pub fn announce(&mut self, committed: Zxid, mut tell: impl FnMut(Announced<'_>)) {
-        let mut is_ready = true;
-        self.queue.retain(|work| {
-            is_ready = is_ready && ready(work, committed);
-            match work {
-                Work::Txn { zxid, body, .. } if is_ready => tell(Announced::Txn(*zxid, body)),
-                Work::LearnerSync(link) if is_ready => {
-                    tell(Announced::Sync(*link));
-                    return false;
-                }
-                Work::Txn { .. } | Work::LearnerSync(_) | Work::Refused { .. } | Work::Sync(_) => {}
-            }
-            true
-        });
     }
 
     /// Applies everything up to `committed` and answers, also those of this server's clients whose writes were
@@ -338,7 +306,6 @@ impl InFlight {
                     keep(zxid, body);
                 }
                 Work::Sync(request) => request.answer(database, now, wake),
-                Work::LearnerSync(link) => applied.synced.push(link),
                 Work::Refused { error, origin } => {
                     let zxid = database.last_zxid();
                     answer(&origin, database, now, wake, zxid, error, |_| ());
@@ -352,7 +319,7 @@ impl InFlight {
 fn ready(work: &Work, committed: Zxid) -> bool {
     match work {
         Work::Txn { zxid, .. } => *zxid <= committed,
-        Work::Refused { .. } | Work::Sync(_) | Work::LearnerSync(_) => true,
+        Work::Refused { .. } | Work::Sync(_) => true,
     }
 }
 

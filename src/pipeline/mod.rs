@@ -19,7 +19,7 @@ mod prepare;
 mod read;
 mod statistics;
 
-pub use commit::{Announced, Applied, Forwarded, InFlight, Origin, SyncRequest, Work};
+pub use commit::{Applied, Forwarded, InFlight, Origin, SyncRequest, Work};
 pub use database::{Database, DigestLog, DigestSample, LoadDatabase, SharedDatabase};
 pub use greeting::{Greeting, greet};
 pub use lane::{

@@ -214,7 +214,7 @@ impl Tree {
         self.acls.release(old);
     }
 
-    /// The ephemerals of a session, in no order.
+    /// The ephemerals of a session, in the order of their places: the same on every run of the same history.
     #[must_use]
     pub fn ephemerals_of(&self, session: SessionId) -> Vec<String> {
         self.ephemerals.get(&session).into_iter().flatten().map(|&id| self.nodes.path(id)).collect()

@@ -14,7 +14,7 @@ mod read;
 mod stat;
 mod walk;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use acls::AclId;
 pub use apply::{Change, Witness};
@@ -61,9 +61,9 @@ pub struct Tree {
     acls: AclTable,
     /// Owners of the few znodes that have one.
     owners: HashMap<ZnodeId, i64>,
-    ephemerals: HashMap<SessionId, HashSet<ZnodeId>>,
-    containers: HashSet<ZnodeId>,
-    ttls: HashSet<ZnodeId>,
+    ephemerals: BTreeMap<SessionId, BTreeSet<ZnodeId>>,
+    containers: BTreeSet<ZnodeId>,
+    ttls: BTreeSet<ZnodeId>,
     quotas: Quotas,
     digest: u64,
     /// Lengths of all paths and data, the root counted twice as the reference does.
@@ -95,9 +95,9 @@ impl Tree {
             nodes: Nodes::new(options.hash_seed, root),
             acls: AclTable::new(options.hash_seed),
             owners: HashMap::new(),
-            ephemerals: HashMap::new(),
-            containers: HashSet::new(),
-            ttls: HashSet::new(),
+            ephemerals: BTreeMap::new(),
+            containers: BTreeSet::new(),
+            ttls: BTreeSet::new(),
             quotas: Quotas::default(),
             digest: 0,
             bytes: 1,

@@ -131,6 +131,10 @@ pub fn plan(history: &History, last: Zxid, learner: Behind, force_snapshot: bool
     if p == last {
         return Plan::Diff { from: p, to: p };
     }
+    if p == Zxid::ZERO {
+        // It has nothing: the log, even if it is all there, is longer than the database.
+        return Plan::Snap;
+    }
     let (min, max) = history.bounds().unwrap_or((last, last));
     if history.bounds().is_none() && p < last {
         // Nothing is in the window, and so the last txn has to come from the log as well.

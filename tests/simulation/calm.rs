@@ -118,8 +118,10 @@ impl World {
                     (path, (data, stat.version, SessionId(stat.ephemeral_owner)))
                 })
                 .collect();
-            let found: BTreeMap<&str, (&[u8], i32, SessionId)> =
-                found.iter().map(|(path, (data, version, owner))| (path.as_str(), (&data[..], *version, *owner))).collect();
+            let found: BTreeMap<&str, (&[u8], i32, SessionId)> = found
+                .iter()
+                .map(|(path, (data, version, owner))| (path.as_str(), (&data[..], *version, *owner)))
+                .collect();
             assert_eq!(found, expected, "[same state] the tree of server {}", server.node + 1);
             assert!(
                 expected.values().all(|(_, _, owner)| *owner == SessionId::NONE),

@@ -124,7 +124,9 @@ impl World {
                 self.dial(node, server, Purpose::Client);
             }
             State::Dialling => {}
-            State::Greeting(conn) | State::Open(conn) if now - client.heard_at > client.timeout.max(ms(300)) * 2 / 3 => {
+            State::Greeting(conn) | State::Open(conn)
+                if now - client.heard_at > client.timeout.max(ms(300)) * 2 / 3 =>
+            {
                 self.leave(node, conn);
             }
             State::Greeting(_) => {}

@@ -4,7 +4,12 @@
 //! Each run has two halves. In the first everything goes wrong that may go wrong, and the invariants (one file each)
 //! are checked after every step. In the second nothing goes wrong, and all must become well and hold every acknowledged
 //! write. `cargo test` runs a fixed set of seeds; `scripts/simulate` runs campaigns and replays a seed.
-#![allow(clippy::print_stdout, clippy::print_stderr, missing_docs, reason = "a program of its own, which tells how it goes")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a program of its own, which tells how it goes"
+)]
 
 mod calm;
 mod campaign;

@@ -99,7 +99,10 @@ impl Model {
             Txn::Create(_) | Txn::Delete(_) | Txn::SetData(_) | Txn::SetAcl(_) | Txn::Check(..) | Txn::Multi(_) => {}
         }
         if session != SessionId::NONE {
-            assert!(self.sessions.contains(&session), "[sessions] {session} writes {zxid} before it begins or behind its end");
+            assert!(
+                self.sessions.contains(&session),
+                "[sessions] {session} writes {zxid} before it begins or behind its end"
+            );
             let before = self.requests.insert(session, header.cxid);
             assert!(
                 before.is_none_or(|before| before < header.cxid),
@@ -189,7 +192,11 @@ impl Model {
         note(&mut self.child_events, parent, zxid);
         let states = self.children.entry(parent.to_owned()).or_default();
         let mut names = states.last().map(|(_, names)| names.clone()).unwrap_or_default();
-        if is { names.insert(name.to_owned()) } else { names.remove(name) };
+        if is {
+            names.insert(name.to_owned())
+        } else {
+            names.remove(name)
+        };
         if let Some((_, last)) = states.last_mut().filter(|(of, _)| *of == zxid) {
             *last = names;
         } else {

@@ -1,8 +1,8 @@
 //! What a seed decides before anything happens: who takes part, how fast everything is, and what may go wrong. Each run
 //! leaves some faults out altogether, because one that happens all the time hides what the others would find.
 
-use zkd::ids::Sid;
 use zkd::config::{ServerRole, ServerSpec};
+use zkd::ids::Sid;
 use zkd::zab::Ensemble;
 
 use super::schedule::{Us, ms};
@@ -124,7 +124,13 @@ impl Plan {
     pub(crate) fn line(&self) -> String {
         format!(
             "{} voters, {} observers, {} clients, tick {} ms, window {} txns, snapshot every {}, network {} us, flush {} us",
-            self.voters, self.observers, self.clients, self.tick_ms, self.history_txns, self.snapshot_txns, self.latency,
+            self.voters,
+            self.observers,
+            self.clients,
+            self.tick_ms,
+            self.history_txns,
+            self.snapshot_txns,
+            self.latency,
             self.flush
         )
     }
@@ -152,6 +158,8 @@ fn ensemble(voters: usize, observers: usize) -> Ensemble {
             .expect("a server's line")
     });
     let ensemble = Ensemble::new(0, servers);
-    assert!(ensemble.servers().all(|(_, server)| matches!(server.role, ServerRole::Participant | ServerRole::Observer)));
+    assert!(
+        ensemble.servers().all(|(_, server)| matches!(server.role, ServerRole::Participant | ServerRole::Observer))
+    );
     ensemble
 }

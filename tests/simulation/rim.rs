@@ -281,4 +281,3 @@ impl World {
         self.give(node, Input::WalkEnded(walk, written.is_ok()));
     }
 }
-

@@ -216,7 +216,11 @@ impl World {
     }
 
     pub(crate) fn name(&self, node: usize) -> String {
-        if node < self.servers.len() { format!("S{}", sid(node).0) } else { format!("C{}", node - self.servers.len() + 1) }
+        if node < self.servers.len() {
+            format!("S{}", sid(node).0)
+        } else {
+            format!("C{}", node - self.servers.len() + 1)
+        }
     }
 
     /// Tells what happens, if somebody wants to know.

@@ -212,7 +212,10 @@ impl Oracle {
         self.writes_answered += 1;
         let body_of = self.lineage.body(zxid);
         let entry = Entry::decode(&body_of).expect("a txn that was logged");
-        assert!(op == OpCode::CLOSE_SESSION || entry.header.op != OpCode::CLOSE_SESSION, "[linearizable writes] {zxid}");
+        assert!(
+            op == OpCode::CLOSE_SESSION || entry.header.op != OpCode::CLOSE_SESSION,
+            "[linearizable writes] {zxid}"
+        );
         self.writes.answered(session, pending, header, body, &entry);
     }
 }

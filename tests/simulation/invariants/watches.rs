@@ -58,7 +58,8 @@ impl Watches {
             CREATED | DATA_CHANGED => spent.extend([self.data.remove(&path), self.exist.remove(&path)]),
             DELETED => {
                 spent.extend([self.data.remove(&path), self.exist.remove(&path)]);
-                let child = self.child.remove(&path).and_then(|since| Model::first_event(&model.child_events, &path, since));
+                let child =
+                    self.child.remove(&path).and_then(|since| Model::first_event(&model.child_events, &path, since));
                 if let Some(first) = child.filter(|_| zxid.0 > 0) {
                     assert_eq!(first, zxid, "[watches] the deletion of {path} is told, and something was before");
                     return;
@@ -94,18 +95,18 @@ impl Watches {
             self.is_unset = false;
             // One that came and went meanwhile is told to nobody.
             for (path, since) in &mut self.exist {
-                assert!(model.znode(path, zxid).is_none(), "[watches] {path} is there at {zxid}, and that was not told");
+                assert!(
+                    model.znode(path, zxid).is_none(),
+                    "[watches] {path} is there at {zxid}, and that was not told"
+                );
                 *since = zxid;
             }
         }
         if self.is_unset {
             return;
         }
-        let books = [
-            (&self.data, &model.data_events),
-            (&self.exist, &model.data_events),
-            (&self.child, &model.child_events),
-        ];
+        let books =
+            [(&self.data, &model.data_events), (&self.exist, &model.data_events), (&self.child, &model.child_events)];
         for (book, events) in books {
             for (path, since) in book {
                 if let Some(first) = Model::first_event(events, path, *since).filter(|first| *first <= zxid) {
