@@ -28,18 +28,22 @@ PORTS = range(15000, 32000)
 _taken = set()
 
 
-def lasting_port(host="127.0.0.1"):
-    """A free port that no outgoing connection takes while its server is away."""
+def lasting_port(exactly=None):
+    """A free port that no outgoing connection takes while its server is away; OSError if `exactly` this one is taken."""
     while True:
-        port = random.SystemRandom().choice(PORTS)
+        port = exactly or random.SystemRandom().choice(PORTS)
         with socket.socket() as s:
             try:
-                s.bind((host, port))
+                s.bind(("127.0.0.1", port))
             except OSError:
+                if exactly:
+                    raise
                 continue
         if port not in _taken:
             _taken.add(port)
             return port
+        if exactly:
+            raise OSError("port %d is taken" % port)
 
 
 def zkd(binary):
