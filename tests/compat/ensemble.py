@@ -7,6 +7,7 @@
 
 Members are servers.Server, numbered from 1. Roles are what `srvr` says.
 """
+import glob
 import os
 import random
 import re
@@ -24,6 +25,8 @@ WORD_SECONDS = 5
 LOOK_AGAIN_SECONDS = 0.01
 # Below the ports that outgoing connections get: a server that comes back finds its ports free.
 PORTS = range(15000, 32000)
+# How a process may have ended: not yet, killed, or stopped. Apache answers SIGTERM with 143.
+ENDS = (None, -signal.SIGKILL, -signal.SIGTERM, 0, 143)
 
 _taken = set()
 
@@ -68,6 +71,12 @@ def poll(what, seconds, complaint):
         time.sleep(LOOK_AGAIN_SECONDS)
 
 
+def thread_states(pid):
+    for stat in glob.glob("/proc/%d/task/*/stat" % pid):
+        with open(stat) as f:
+            yield f.read().rpartition(") ")[2][0]
+
+
 class Member:
     """One server of an ensemble: a process that comes and goes, and a directory that stays."""
     host = "127.0.0.1"
@@ -107,13 +116,20 @@ class Member:
         self.server.stop()
 
     def pause(self):
+        """SIGSTOP; from here on it does nothing."""
         self.server.signal(signal.SIGSTOP)
         self.paused = True
+        poll(lambda: set(thread_states(self.server.pid)) == {"T"}, 5, "server %d does not stand still" % self.number)
 
     def resume(self):
         if self.paused:
             self.server.signal(signal.SIGCONT)
             self.paused = False
+
+    def assert_not_failed(self):
+        """Whoever is not here was asked to go."""
+        ended = None if self.server.process is None else self.server.process.poll()
+        assert ended in ENDS, "server %d has ended with %s:\n%s" % (self.number, ended, self.log_text()[-4000:])
 
     def word(self, word):
         """The answer to a four-letter word; empty while there is none."""
@@ -168,22 +184,24 @@ class Ensemble:
     def modes(self):
         return {member.number: member.mode() for member in self.members}
 
-    def wait_for_roles(self, seconds=ROLES_SECONDS):
-        """Until one leads and every other one that runs follows; answers the leader."""
+    def wait_for_roles(self, among=None, seconds=ROLES_SECONDS):
+        """Until one leads and the others follow, of all that run or of those named; answers the leader."""
         modes = {}
 
         def settled():
             for member in self.members:
-                if member.server.process is not None and not member.paused and member.server.process.poll() not in (
-                        None, -signal.SIGKILL, -signal.SIGTERM, 0, 143):
-                    raise AssertionError("server %d has ended with %s:\n%s" % (
-                        member.number, member.server.process.returncode, member.log_text()[-4000:]))
-            modes.update(self.modes())
+                member.assert_not_failed()
+            modes.update({member.number: member.mode() for member in among or self.members})
             here = [mode for mode in modes.values() if mode not in ("gone", "paused")]
             return here.count("leader") == 1 and here.count("follower") == len(here) - 1
 
         poll(settled, seconds, lambda: "the roles are %s" % modes)
         return next(self[number] for number, mode in modes.items() if mode == "leader")
+
+    def wait_for_no_service(self, among=None, seconds=ROLES_SECONDS):
+        """Until nobody leads or follows, of all or of those named."""
+        poll(lambda: all(member.mode() not in ("leader", "follower") for member in among or self.members), seconds,
+             lambda: "somebody serves: %s" % self.modes())
 
     def leader(self):
         """Who leads now; None when nobody says so."""
@@ -192,24 +210,26 @@ class Ensemble:
     def followers(self):
         return [member for member in self.members if member.mode() == "follower"]
 
+    def client(self, member):
+        """A client of this server, which shows what was committed before this call."""
+        def connect():
+            try:
+                return member.connect()
+            except (OSError, EOFError, Refused):
+                return None
+
+        client = poll(connect, ROLES_SECONDS, "server %d takes no client" % member.number)
+        client.sync()
+        return client
+
     def tree(self, member):
-        """All znodes of this server, with what was committed before this call."""
-        client = poll(lambda: self._connected(member), ROLES_SECONDS, "server %d takes no client" % member.number)
-        try:
-            client.sync()
+        """All znodes of this server."""
+        with self.client(member) as client:
             tree = client.tree()
-        finally:
             client.end()
         # Each server, Apache's too, writes this znode by itself when it starts.
         tree["/zookeeper/config"][1].pop("mtime")
         return tree
-
-    @staticmethod
-    def _connected(member):
-        try:
-            return member.connect()
-        except (OSError, EOFError, Refused):
-            return None
 
     def assert_same(self):
         """Asserts that all servers that run show the same tree, Stats and ACLs included; answers it."""

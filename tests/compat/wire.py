@@ -151,6 +151,12 @@ class Client:
     def close(self):
         self.conn.close()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def end(self):
         """Ends the session."""
         self.call("closeSession")
