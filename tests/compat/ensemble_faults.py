@@ -26,7 +26,8 @@ WRITERS = 4
 # Short ticks, so that a silent server is given up after 1.5 s; few txns in memory, so that learners soon need more.
 CONFIG = {"tickTime": "300", "initLimit": "30", "syncLimit": "5", "commitLogCount": "100", "snapCount": "400",
           "preAllocSize": "256"}
-FAR_BEHIND_ACKS = 400           # of each writer
+BEHIND_ACKS = 200               # of each writer
+FAR_BEHIND_SETS = 100           # of 100 kB: more than a leader sends of its log instead of so small a database
 EPHEMERALS_SECONDS = 20
 
 
@@ -120,12 +121,24 @@ def rolling_restart(ensemble, load, chance):
         ensemble.wait_for_roles()
 
 
-def far_behind(ensemble, load, chance):
-    """A follower has missed more than is kept in memory, and more than is worth sending: it gets the whole database."""
+def behind(ensemble, load, chance):
+    """A follower has missed more than is kept in memory: it gets it from the leader's log."""
     ensemble.wait_for_roles()
     victim = chance.choice(ensemble.followers())
     victim.kill()
-    load.progress(FAR_BEHIND_ACKS)
+    load.progress(BEHIND_ACKS)
+    victim.launch()
+
+
+def far_behind(ensemble, load, chance):
+    """A follower has missed more than is worth sending: it gets the whole database."""
+    leader = ensemble.wait_for_roles()
+    victim = chance.choice(ensemble.followers())
+    victim.kill()
+    with leader.connect() as client:
+        for _ in range(FAR_BEHIND_SETS):
+            client.set(ensemble_load.ROOT, os.urandom(100_000))
+        client.set(ensemble_load.ROOT, b"")
     seen = len(victim.log_text())
     victim.launch()
     ensemble.wait_for_roles()
@@ -192,7 +205,7 @@ def is_logged(member, text):
 
 
 SERVER_FAULTS = [kill_leader, kill_follower, pause_leader, divergent_tail, far_behind, kill_majority, rolling_restart,
-                 pause_follower, kill_all, pause_leader_briefly, crash_again_and_again, pause_majority, lost_disk]
+                 pause_follower, kill_all, behind, pause_leader_briefly, crash_again_and_again, pause_majority, lost_disk]
 
 
 # ---- faults on the network ----
@@ -297,8 +310,9 @@ def one_round(ensemble, writers, fault, chance):
         fault(ensemble, load, chance)
         load.progress()
         ensemble.wait_for_roles()
+    rudely = chance.choice((0, 0.7))
     for writer in writers:
-        writer.finish(politely=chance.random() < 0.5)
+        writer.finish(politely=chance.random() >= rudely)
     leader = ensemble.wait_for_roles()
     with leader.connect() as client:
         poll(lambda: not ephemerals(client, writers), EPHEMERALS_SECONDS,
