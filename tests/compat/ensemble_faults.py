@@ -24,7 +24,7 @@ from ensemble import Ensemble, apache, poll, zkd
 
 WRITERS = 4
 # Short ticks, so that a silent server is given up after 1.5 s; few txns in memory, so that learners soon need more.
-CONFIG = {"tickTime": "300", "initLimit": "30", "syncLimit": "5", "commitLogCount": "100", "snapCount": "400",
+CONFIG = {"tickTime": "300", "initLimit": "15", "syncLimit": "5", "commitLogCount": "100", "snapCount": "400",
           "preAllocSize": "256"}
 BEHIND_ACKS = 200               # of each writer
 FAR_BEHIND_SETS = 100           # of 100 kB: more than a leader sends of its log instead of so small a database

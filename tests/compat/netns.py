@@ -71,8 +71,9 @@ class Network:
         """What these say does not arrive there; the other direction is left as it is."""
         for speaker in speakers:
             rule = ["from", speaker.host, "to", listener.host, "blackhole", "priority", PREFERENCE]
-            ip("rule", "add", *rule)
-            self.rules.append(rule)
+            if rule not in self.rules:
+                ip("rule", "add", *rule)
+                self.rules.append(rule)
 
     def cut(self, member, others):
         """Neither direction."""
