@@ -37,7 +37,7 @@ class Writer:
         self.client = None
         self.session = (0, b"\0" * 16)
         self.ephemeral = None       # acknowledged, of this session
-        self.zxid = 0
+        self.zxid = self.xid = 0
         self.acks = self.sessions = self.connections = 0
         self.waiting = []           # (kind, what it was about), in the order in which it was sent
 
@@ -65,7 +65,7 @@ class Writer:
         timeout_ms = self.random.randrange(1200, 3500)
         try:
             self.client = member.connect(timeout_ms=timeout_ms, session=session, password=password, zxid=self.zxid,
-                                         seconds=PATIENCE_SECONDS)
+                                         xid=self.xid, seconds=PATIENCE_SECONDS)
         except Refused:
             self.session = (0, b"\0" * 16)                  # it has expired
             return False
@@ -119,7 +119,7 @@ class Writer:
     def lose(self):
         """The connection is gone, and with it the answers."""
         if self.client is not None:
-            self.zxid = max(self.zxid, self.client.zxid)
+            self.zxid, self.xid = max(self.zxid, self.client.zxid), self.client.xid
             self.client.close()
         self.client = None
         self.waiting.clear()        # what these were about is in `open`
@@ -143,7 +143,9 @@ class Writer:
 
     def send(self):
         choice = self.random.random()
-        if choice < 0.4:
+        if choice < 0.03:
+            self.put("sync", self.root, "sync", w.ustr(self.root))
+        elif choice < 0.4:
             self.sent_version += 1
             data = b"%d-%d" % (self.sent_version, next(self.numbers))
             self.put("set", (self.sent_version, data), "setData",

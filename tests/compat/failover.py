@@ -37,7 +37,7 @@ class Client(threading.Thread):
         self.members = ensemble.members
         self.random = random.Random(number)
         self.session = (0, b"\0" * 16)
-        self.zxid = 0
+        self.zxid = self.xid = 0
         self.stopped = threading.Event()
         self.active = threading.Event()
         self.acks = []              # when
@@ -54,12 +54,12 @@ class Client(threading.Thread):
     def work(self):
         session, password = self.session
         with self.random.choice(self.members).connect(session=session, password=password, zxid=self.zxid,
-                                                      seconds=PATIENCE_SECONDS) as client:
+                                                      xid=self.xid, seconds=PATIENCE_SECONDS) as client:
             self.session = client.session, client.password
             while self.active.wait() and not self.stopped.is_set():
                 client.set(self.path, b"x" * 100)
                 self.acks.append(time.monotonic())
-                self.zxid = client.zxid
+                self.zxid, self.xid = client.zxid, client.xid
 
 
 class Contender:

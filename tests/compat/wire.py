@@ -44,7 +44,8 @@ def acl_of(reply):
 class Client:
     """One session on one connection."""
 
-    def __init__(self, port, timeout_ms=30000, session=0, password=b"\0" * 16, seconds=10, zxid=0, host="127.0.0.1"):
+    def __init__(self, port, timeout_ms=30000, session=0, password=b"\0" * 16, seconds=10, zxid=0, xid=0,
+                 host="127.0.0.1"):
         self.conn = w.Conn(host, port, seconds)
         self.zxid = zxid            # the last one seen: a server that knows less must not answer
         try:
@@ -58,7 +59,7 @@ class Client:
         if self.timeout_ms == 0:
             self.conn.close()
             raise Refused(-112)
-        self.xid = 0
+        self.xid = xid              # goes on where the connection before has ended, as in real clients
 
     def send(self, op, body=b""):
         self.xid += 1
