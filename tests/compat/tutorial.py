@@ -21,6 +21,8 @@ SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "s
 SETTLE_SECONDS = 30
 # How long servers without a quorum are watched: they must not serve meanwhile.
 WATCH_SECONDS = 1.0
+# Less than initLimit: nobody has to find out first that a leader has no followers.
+RESTART_SECONDS = 10
 SERVING = ("leader", "follower")
 
 
@@ -61,7 +63,7 @@ class Cluster:
     def modes(self):
         return {number: mode for number, (_, mode) in self.table().items()}
 
-    def wait_for(self, **expected):
+    def wait_for(self, seconds=SETTLE_SECONDS, **expected):
         """Until the status table says so: `wait_for(leader=1, follower=2)`. Answers who is what."""
         modes = {}
 
@@ -70,7 +72,7 @@ class Cluster:
             modes.update(self.modes())
             return sorted(modes.values()) == sorted(mode for mode, count in expected.items() for _ in range(count))
 
-        poll(as_expected, SETTLE_SECONDS, lambda: "expected %s, status says %s" % (expected, modes))
+        poll(as_expected, seconds, lambda: "expected %s, status says %s" % (expected, modes))
         return {mode: sorted(n for n, m in modes.items() if m == mode) for mode in expected}
 
     def write_and_read(self):
@@ -148,7 +150,14 @@ def three(cluster):
     cluster.write_and_read()
 
     cluster.do("stop", new)
-    assert cluster.wait_for(leader=1, follower=1, stopped=1)["leader"] != [new]
+    last, = cluster.wait_for(leader=1, follower=1, stopped=1)["leader"]
+    assert last != new
+    cluster.write_and_read()
+
+    # The last leader leaves when no quorum is left without it, and is back at once.
+    cluster.do("stop", last)
+    cluster.do("start", last)
+    cluster.wait_for(leader=1, follower=1, stopped=1, seconds=RESTART_SECONDS)
     cluster.write_and_read()
     cluster.do("down")
     cluster.wait_for(stopped=3)
