@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 APACHE_MAIN = "org.apache.zookeeper.server.ZooKeeperServerMain"
+APACHE_ENSEMBLE_MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 START_SECONDS_MAX = 300
 
 
@@ -39,6 +40,7 @@ class Server:
         self.data.mkdir(parents=True)
         self.port = free_port()
         self.process = None
+        self.ensemble_lines = []
 
     @property
     def address(self):
@@ -47,6 +49,10 @@ class Server:
     @property
     def pid(self):
         return self.process.pid
+
+    @property
+    def pids(self):
+        return [self.process.pid]
 
     def command(self):
         raise NotImplementedError
@@ -60,6 +66,7 @@ class Server:
             "maxClientCnxns=0",
             "admin.enableServer=false",
             "4lw.commands.whitelist=*",
+            *self.ensemble_lines,
         ]
         path = self.directory / "zoo.cfg"
         path.write_text("\n".join(lines) + "\n")
@@ -67,16 +74,23 @@ class Server:
 
     def start(self, path="/zookeeper"):
         """Starts it; seconds until it answered a read of `path`."""
+        began = time.monotonic()
+        self.launch()
+        self.wait(path)
+        return time.monotonic() - began
+
+    def launch(self):
         command = self.command()
         with open(self.directory / "log", "ab") as log:
-            began = time.monotonic()
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait(self, path):
+        """Until it answers a read of `path`."""
         try:
             self.run_bench(["wait", "--root", path, "--seconds", str(START_SECONDS_MAX)], START_SECONDS_MAX + 10)
         except RuntimeError as error:
             log = (self.directory / "log").read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"{self.name} does not start: {shlex.join(command)}\n{error}\n{log}") from error
-        return time.monotonic() - began
+            raise RuntimeError(f"{self.name} does not start: {shlex.join(self.process.args)}\n{error}\n{log}") from error
 
     def stop(self):
         """Ends the process, by its id: SIGTERM, then SIGKILL."""
@@ -98,7 +112,8 @@ class Server:
         return json.loads(done.stdout)
 
     def bench_command(self, args):
-        return [*self.bench, *args, "--server", self.address, "--server-pid", str(self.pid), "--json"]
+        pids = ",".join(map(str, self.pids))
+        return [*self.bench, *args, "--server", self.address, "--server-pid", pids, "--json"]
 
     def resident(self):
         return status_bytes(self.pid, "VmRSS")
@@ -139,7 +154,8 @@ class Apache(Server):
 
     def command(self):
         log = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"
-        return ["java", *self.java_options, log, "-cp", self.class_path, APACHE_MAIN, self.write_config()]
+        main = APACHE_ENSEMBLE_MAIN if self.ensemble_lines else APACHE_MAIN
+        return ["java", *self.java_options, log, "-cp", self.class_path, main, self.write_config()]
 
     def live(self):
         """The heap in use after a full collection; resident memory when there is no jcmd."""
@@ -154,6 +170,43 @@ class Apache(Server):
     def jcmd(self, word):
         command = ["jcmd", str(self.pid), word]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+class Ensemble(Server):
+    """Several servers of one kind as one: connections are dealt out to them, their CPU times are added."""
+
+    def __init__(self, members):
+        self.members = members
+        self.bench = members[0].bench
+        self.name = members[0].name
+        lines = [f"server.{n}=127.0.0.1:{free_port()}:{free_port()}" for n in range(1, len(members) + 1)]
+        for number, member in enumerate(members, 1):
+            member.ensemble_lines = ["initLimit=10", "syncLimit=5", *lines]
+            (member.data / "myid").write_text(f"{number}\n")
+
+    @property
+    def address(self):
+        return ",".join(member.address for member in self.members)
+
+    @property
+    def pid(self):
+        return "+".join(str(pid) for pid in self.pids)
+
+    @property
+    def pids(self):
+        return [member.pid for member in self.members]
+
+    def launch(self):
+        for member in self.members:
+            member.launch()
+
+    def wait(self, path):
+        for member in self.members:
+            member.wait(path)
+
+    def stop(self):
+        for member in self.members:
+            member.stop()
 
 
 def apache_version(class_path):

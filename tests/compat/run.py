@@ -23,6 +23,12 @@ CHECKS = [
     ("C client", ["c_client.py", "--zkd", "{zkd}"], 200),
     ("Curator's recipes", ["curator.py", "--zkd", "{zkd}"], 300),
     ("kazoo's own tests", ["kazoo_suite.py", "--zkd", "{zkd}"], 900),
+    ("three servers: many requests in flight", ["pipelined.py", "--zkd", "{zkd}"], 30),
+    ("three servers: the tutorial", ["tutorial.py", "--zkd", "{zkd}"], 60),
+    ("three servers: faults under load", ["ensemble_faults.py", "--zkd", "{zkd}", "--rounds", "14", "--seed", "1"], 90),
+    ("three servers: cut off from each other",
+     ["ensemble_faults.py", "--zkd", "{zkd}", "--partitions", "--rounds", "8", "--seed", "1"], 90),
+    ("three servers: leader lost", ["failover.py", "--zkd", "{zkd}", "--rounds", "3", "--most-ms", "300"], 60),
 ]
 
 

@@ -60,6 +60,12 @@ class Server:
         raise NotImplementedError
 
     def start(self):
+        self.launch()
+        self.wait_until_serving()
+        return self
+
+    def launch(self):
+        """Starts the process, and does not wait for anything."""
         os.makedirs(self.data_dir, exist_ok=True)
         config_file = os.path.join(self.work, "zoo.cfg")
         with open(config_file, "w") as f:
@@ -67,8 +73,6 @@ class Server:
         self.log = open(os.path.join(self.work, "server.log"), "ab")
         self.process = subprocess.Popen(self.command(config_file), stdin=subprocess.DEVNULL, stdout=self.log,
                                         stderr=self.log, cwd=self.work)
-        self.wait_until_serving()
-        return self
 
     def wait_until_serving(self):
         deadline = time.monotonic() + START_SECONDS

@@ -10,6 +10,8 @@ STAT = struct.Struct(">qqqqiiiqiiq")
 STAT_FIELDS = ("czxid", "mzxid", "ctime", "mtime", "version", "cversion", "aversion", "ephemeralOwner", "dataLength",
                "numChildren", "pzxid")
 
+TREE_BATCH = 200
+
 
 class Refused(Exception):
     """An error code in a reply."""
@@ -19,18 +21,45 @@ class Refused(Exception):
         self.code = code
 
 
+def data_of(reply):
+    decoder = w.Decoder(reply)
+    data = decoder.buffer()
+    return data, stat_of(decoder)
+
+
+def stat_of(decoder):
+    return dict(zip(STAT_FIELDS, STAT.unpack(decoder.take(STAT.size))))
+
+
+def children_of(reply):
+    decoder = w.Decoder(reply)
+    return sorted(decoder.string() for _ in range(decoder.int()))
+
+
+def acl_of(reply):
+    decoder = w.Decoder(reply)
+    return [(decoder.int(), decoder.string(), decoder.string()) for _ in range(decoder.int())]
+
+
 class Client:
     """One session on one connection."""
 
-    def __init__(self, port, timeout_ms=30000, session=0, password=b"\0" * 16, seconds=10):
-        self.conn = w.Conn("127.0.0.1", port, seconds)
-        self.conn.send(w.connect_request(timeout=timeout_ms, session=session, passwd=password))
-        reply = self.conn.frame()
+    def __init__(self, port, timeout_ms=30000, session=0, password=b"\0" * 16, seconds=10, zxid=0, xid=0,
+                 host="127.0.0.1"):
+        self.conn = w.Conn(host, port, seconds)
+        self.zxid = zxid            # the last one seen: a server that knows less must not answer
+        try:
+            self.conn.send(w.connect_request(last_zxid=zxid, timeout=timeout_ms, session=session, passwd=password))
+            reply = self.conn.frame()
+        except (OSError, EOFError):
+            self.conn.close()
+            raise
         _, self.timeout_ms, self.session = struct.unpack(">iiq", reply[:16])
         self.password = reply[20:36]
         if self.timeout_ms == 0:
+            self.conn.close()
             raise Refused(-112)
-        self.xid = 0
+        self.xid = xid              # goes on where the connection before has ended, as in real clients
 
     def send(self, op, body=b""):
         self.xid += 1
@@ -43,6 +72,7 @@ class Client:
             frame = self.conn.frame()
             xid, zxid, error = struct.unpack(">iqi", frame[:16])
             if xid != -1:
+                self.zxid = max(self.zxid, zxid)
                 return xid, zxid, error, frame[16:]
 
     def call(self, op, body=b""):
@@ -65,17 +95,13 @@ class Client:
         self.call("delete", w.ustr(path) + w.i32(version))
 
     def get(self, path):
-        decoder = w.Decoder(self.call("getData", w.ustr(path) + w.boolean(False)))
-        data = decoder.buffer()
-        return data, dict(zip(STAT_FIELDS, STAT.unpack(decoder.take(STAT.size))))
+        return data_of(self.call("getData", w.ustr(path) + w.boolean(False)))
 
     def children(self, path):
-        decoder = w.Decoder(self.call("getChildren", w.ustr(path) + w.boolean(False)))
-        return sorted(decoder.string() for _ in range(decoder.int()))
+        return children_of(self.call("getChildren", w.ustr(path) + w.boolean(False)))
 
     def acl(self, path):
-        decoder = w.Decoder(self.call("getACL", w.ustr(path)))
-        return [(decoder.int(), decoder.string(), decoder.string()) for _ in range(decoder.int())]
+        return acl_of(self.call("getACL", w.ustr(path)))
 
     def auth(self, credentials, scheme="digest"):
         self.call("auth", w.i32(0) + w.ustr(scheme) + w.buf(credentials))
@@ -98,19 +124,39 @@ class Client:
             elif kind == 5:
                 decoder.take(STAT.size)
 
+    def sync(self, path="/"):
+        self.call("sync", w.ustr(path))
+
     def tree(self, path="/"):
-        """Every znode from `path` down: {path: (data, stat, acl)}."""
+        """Every znode from `path` down: {path: (data, stat, acl)}. Many requests are in flight at once."""
         found = {}
         waiting = [path]
         while waiting:
-            at = waiting.pop()
-            data, stat = self.get(at)
-            found[at] = (data, stat, self.acl(at))
-            waiting += [at.rstrip("/") + "/" + child for child in self.children(at)]
+            batch, waiting = waiting[:TREE_BATCH], waiting[TREE_BATCH:]
+            requests = b""
+            for at in batch:
+                for op, body in (("getData", w.ustr(at) + w.boolean(False)), ("getACL", w.ustr(at)),
+                                 ("getChildren", w.ustr(at) + w.boolean(False))):
+                    self.xid += 1
+                    requests += w.request(self.xid, op, body)
+            self.conn.send(requests)
+            for at in batch:
+                data, acl, children = (self.receive() for _ in range(3))
+                for _, _, error, _ in (data, acl, children):
+                    if error:
+                        raise Refused(error)
+                found[at] = (*data_of(data[3]), acl_of(acl[3]))
+                waiting += [at.rstrip("/") + "/" + child for child in children_of(children[3])]
         return found
 
     def close(self):
         self.conn.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def end(self):
         """Ends the session."""

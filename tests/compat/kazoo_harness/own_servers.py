@@ -1,14 +1,15 @@
-"""Which server do kazoo's own tests talk to? One that servers.py starts, instead of the cluster kazoo builds itself.
+"""Which servers do kazoo's own tests talk to? Those that ensemble.py starts, instead of the cluster kazoo builds itself.
 
-A pytest plug-in (`pytest -p one_server`). kazoo's harness keeps its own get_global_cluster(), session expiry and
+A pytest plug-in (`pytest -p own_servers`). kazoo's harness keeps its own get_global_cluster(), session expiry and
 connection loss (those are the client's doing); only the two classes below it are replaced: ManagedZooKeeper by
-OneServer, ZookeeperCluster by OneServerCluster. As with kazoo's, stop() keeps the data, and destroy(), which runs
-after every test class, removes it.
+OwnServer, ZookeeperCluster by OwnCluster. As with kazoo's, stop() keeps the data, and destroy(), which runs after every
+test class, removes it.
 
 Environment:
-    KAZOO_SUITE_SERVER   "zkd" or "apache-3.8.0"
-    KAZOO_SUITE_ZKD      the zkd binary
-    KAZOO_SUITE_RESULTS  a file that gets one JSON object for every test, as soon as the test has ended
+    KAZOO_SUITE_SERVER      "zkd" or "apache-3.8.0"
+    KAZOO_SUITE_ZKD         the zkd binary
+    KAZOO_SUITE_RESULTS     a file that gets one JSON object for every test, as soon as the test has ended
+    ZOOKEEPER_CLUSTER_SIZE  kazoo's own: how many servers
 """
 import json
 import os
@@ -19,6 +20,7 @@ import types
 for _name in ("OpenSSL", "jks"):
     sys.modules.setdefault(_name, types.ModuleType(_name))
 
+import ensemble                                     # noqa: E402
 import servers                                      # noqa: E402
 import kazoo.testing.common as common               # noqa: E402
 import kazoo.testing.harness as harness             # noqa: E402
@@ -45,66 +47,62 @@ def zoo_cfg_keys(configuration_entries, java_system_properties):
     return keys
 
 
-class OneServer:
-    """What kazoo's tests use of ManagedZooKeeper, on top of servers.Server."""
-    host = "127.0.0.1"
+class OwnServer:
+    """What kazoo's tests use of ManagedZooKeeper, on top of ensemble.Member."""
 
-    def __init__(self, extra):
-        self.extra = extra
-        self.port = servers.free_port()
-        self.server = None
-        self.running = False
+    def __init__(self, cluster, member):
+        self.cluster = cluster
+        self.member = member
+        self.has_data = self.running = False
 
     def run(self):
+        """Starts the process. A server that is alone serves then; others need each other for that."""
         if self.running:
             return
-        if self.server is None:
-            if os.environ["KAZOO_SUITE_SERVER"] == "zkd":
-                self.server = servers.Zkd(os.environ["KAZOO_SUITE_ZKD"], port=self.port, extra=self.extra)
-            else:
-                self.server = ApacheWithNetty(port=self.port, extra=self.extra)
-        try:
-            self.server.start()
-        except BaseException:       # a process that does not serve would outlive the tests
-            if self.server.process is not None:
-                self.server.stop()
-            raise
+        if not self.has_data:
+            self.member.configure([other.member for other in self.cluster] if len(self.cluster) > 1 else [])
+            self.has_data = True
         self.running = True
+        self.member.launch()
+        if len(self.cluster) == 1:
+            self.member.server.wait_until_serving()
 
     def stop(self):
         """Ends the process; the data stays."""
         if self.running:
-            self.server.stop()
-            self.server.log.close()
+            self.member.stop()
+            self.member.server.log.close()
             self.running = False
 
     def destroy(self):
         self.stop()
-        if self.server is not None:
-            self.server.clean()
-            self.server = None
+        self.member.server.clean()
+        self.has_data = False
 
     reset = destroy
 
     @property
     def address(self):
-        return "%s:%d" % (self.host, self.port)
+        return "%s:%d" % (self.member.host, self.member.port)
 
     @property
     def client_port(self):
-        return self.port
+        return self.member.port
 
     def get_logs(self, num_lines=100):
-        return self.server.log_text().splitlines()[-num_lines:] if self.server else []
+        return self.member.log_text().splitlines()[-num_lines:] if self.has_data else []
 
 
-class OneServerCluster:
-    """A ZookeeperCluster of size 1. TLS is not offered; kazoo's other constructor arguments have no meaning here."""
+class OwnCluster:
+    """A ZookeeperCluster. TLS is not offered; kazoo's other constructor arguments have no meaning here."""
 
-    def __init__(self, configuration_entries=(), java_system_properties=(), jaas_config=None, **_):
+    def __init__(self, size=1, configuration_entries=(), java_system_properties=(), jaas_config=None, **_):
         if jaas_config:
             raise ValueError("no SASL here")
-        self.members = [OneServer(zoo_cfg_keys(configuration_entries, java_system_properties))]
+        extra = zoo_cfg_keys(configuration_entries, java_system_properties)
+        if size > 1:
+            extra = {"initLimit": "10", "syncLimit": "5", "readonlymode.enabled": "true", **extra}
+        self.members = [OwnServer(self, ensemble.Member(number, kind, extra)) for number in range(1, size + 1)]
 
     def __getitem__(self, index):
         return self.members[index]
@@ -112,9 +110,14 @@ class OneServerCluster:
     def __iter__(self):
         return iter(self.members)
 
+    def __len__(self):
+        return len(self.members)
+
     def start(self):
         for member in self:
             member.run()
+        for member in self:
+            member.member.server.wait_until_serving()
 
     def stop(self):
         for member in self:
@@ -130,8 +133,14 @@ class OneServerCluster:
         return [line for member in self for line in member.get_logs()]
 
 
-common.ManagedZooKeeper = OneServer
-common.ZookeeperCluster = harness.ZookeeperCluster = OneServerCluster
+def kind(**kwargs):
+    if os.environ["KAZOO_SUITE_SERVER"] == "zkd":
+        return servers.Zkd(os.environ["KAZOO_SUITE_ZKD"], **kwargs)
+    return ApacheWithNetty(**kwargs)
+
+
+common.ManagedZooKeeper = OwnServer
+common.ZookeeperCluster = harness.ZookeeperCluster = OwnCluster
 
 
 # ---- the results ----
@@ -159,7 +168,8 @@ def pytest_runtest_logreport(report):
             crash = getattr(report.longrepr, "reprcrash", None)
             error = (crash.message if crash else why).split("\n")[0]
             if cluster is not None:
-                why += "\n---- the server's log ----\n" + "\n".join(cluster.get_logs()[-20:])
+                for member in cluster:
+                    why += "\n---- a server's log ----\n" + "\n".join(member.get_logs(20))
         write_result(test=report.nodeid, outcome=outcome, seconds=round(report.duration, 2), error=error, why=why)
 
 
