@@ -164,3 +164,7 @@ pub fn plan(history: &History, last: Zxid, learner: Behind, force_snapshot: bool
 fn forget(to: Zxid, p: Zxid, learner: Behind) -> Plan {
     if learner.is_zkd && to.epoch() == p.epoch() && to.counter() != 0 { Plan::Trunc { to } } else { Plan::Snap }
 }
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;
