@@ -202,6 +202,9 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
             local_sessions: quorum.local_sessions,
             local_sessions_upgrade: quorum.local_sessions_upgrade,
             read_only_mode: quorum.read_only_mode,
+            connect_retry_ms: quorum.connect_retry_ms,
+            observer_writes: quorum.observer_writes,
+            observer_reconnect_ms: quorum.observer_reconnect_ms,
             observer_delay_ms: quorum.observer_election_ms,
         },
     })

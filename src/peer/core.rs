@@ -212,8 +212,18 @@ impl Core {
         let (bytes, known) = (body.len(), self.proposal_bytes);
         self.proposal_bytes =
             Some(known.map_or((bytes, bytes, bytes), |(_, min, max)| (bytes, min.min(bytes), max.max(bytes))));
-        self.append.push((zxid, body.clone()));
+        if self.keeps_log() {
+            self.append.push((zxid, body.clone()));
+        } else {
+            self.durable = zxid;
+        }
         self.in_flight.push(Work::Txn { zxid, body, origin });
+    }
+
+    /// Whether txns and snapshots go to disk: an observer may do without (EN-23).
+    pub(super) fn keeps_log(&self) -> bool {
+        let ensemble = self.rules.ensemble.as_ref();
+        ensemble.is_none_or(|rules| rules.observer_writes || !rules.ensemble.is_observer(self.rules.sid))
     }
 
     /// Applies everything in flight up to `upto`, and begins a snapshot when one is due.
@@ -221,7 +231,7 @@ impl Core {
         if !self.in_flight.is_ready(upto) {
             return Applied::default();
         }
-        let keeps = self.rules.ensemble.is_some();
+        let (keeps, keeps_log) = (self.rules.ensemble.is_some(), self.keeps_log());
         let database = Arc::clone(&self.database);
         let mut database = database.write();
         let history = &mut self.history;
@@ -231,7 +241,7 @@ impl Core {
             }
         };
         let applied = self.in_flight.apply(upto, &mut database, &mut self.forwarded, now, keep, wake);
-        if self.snapshots.is_due() && self.walk.is_none() {
+        if self.snapshots.is_due() && self.walk.is_none() && keeps_log {
             self.begin_file(&mut database);
         }
         applied
@@ -284,6 +294,10 @@ impl Core {
         let before = self.installing.as_ref().map_or(self.last_logged, |earlier| earlier.logged_before);
         let logged_before = before.max(self.last_logged);
         self.install(now, load, Vec::new());
+        if !self.keeps_log() {
+            self.durable = self.last_logged;
+            return;
+        }
         let database = Arc::clone(&self.database);
         let walk = self.begin_file(&mut database.write());
         self.installing = walk.map(|walk| Installing { walk, logged_before });

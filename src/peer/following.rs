@@ -18,8 +18,6 @@ use crate::zab::{Arrival, LearnerInfo, Logged, Packet};
 /// How often the leader is dialled before another one is looked for. It may have been elected a moment later than this
 /// server has heard of it.
 const DIALS_MAX: u32 = 12;
-/// The longest wait between two of them, ms.
-const REDIAL_MAX_MS: u64 = 100;
 
 /// The role of a server that follows another.
 #[derive(Debug)]
@@ -144,7 +142,7 @@ impl Following {
         }
     }
 
-    pub(super) fn leader_gone(&mut self, now: Now, link: LinkId) -> Outcome {
+    pub(super) fn leader_gone(&mut self, core: &Core, now: Now, link: LinkId) -> Outcome {
         if link != self.link {
             return Ok(());
         }
@@ -154,7 +152,7 @@ impl Following {
         if self.dials >= DIALS_MAX {
             return Err(Leave::because("the leader cannot be reached"));
         }
-        let wait_ms = (5 << self.dials.min(8)).min(REDIAL_MAX_MS);
+        let wait_ms = (5 << self.dials.min(8)).min(core.ensemble().connect_retry_ms);
         self.redial_at_ms = Some(now.steady_ms + wait_ms);
         Ok(())
     }

@@ -53,6 +53,12 @@ pub struct EnsembleRules {
     pub local_sessions_upgrade: bool,
     /// `readonlymode.enabled`.
     pub read_only_mode: bool,
+    /// `leaderConnectDelayDuringRetryMs`: the longest wait between two attempts to reach the leader, ms.
+    pub connect_retry_ms: u64,
+    /// `syncEnabled`: whether an observer writes txns and snapshots to disk.
+    pub observer_writes: bool,
+    /// `observer.reconnectDelayMs`: how long an observer waits before it comes back, ms.
+    pub observer_reconnect_ms: u64,
     /// `zookeeper.observer.election.DelayMs`: an observer that lost its leader waits up to this, ms.
     pub observer_delay_ms: u64,
 }

@@ -220,7 +220,7 @@ impl Peer {
             }
             Input::LeaderGone(link) => {
                 if let Role::Following(following) = &mut self.role {
-                    following.leader_gone(now, link)?;
+                    following.leader_gone(&self.core, now, link)?;
                 }
             }
             Input::Truncated(restored) => {
@@ -367,7 +367,8 @@ impl Peer {
             Role::Following(following) => {
                 following.leave(&mut self.core);
                 if self.core.ensemble().ensemble.is_observer(self.core.me()) {
-                    not_before_ms += self.core.random.u64(0..self.core.ensemble().observer_delay_ms.max(1));
+                    let chance_ms = self.core.random.u64(0..self.core.ensemble().observer_delay_ms.max(1));
+                    not_before_ms += self.core.ensemble().observer_reconnect_ms + chance_ms;
                 }
             }
             Role::WindingUp { .. } | Role::Looking { .. } => {}
