@@ -63,10 +63,10 @@ impl Durability {
 
     /// A snapshot of the state behind `zxid` is on disk.
     pub(super) fn snapshot(&mut self, lineage: &Lineage, node: usize, zxid: Zxid) {
-        if !lineage.holds(self.durable[node], zxid) {
+        let is_installed = self.cutting[node].take_if(|cut| *cut == zxid).is_some();
+        if is_installed || !lineage.holds(self.durable[node], zxid) {
             self.durable[node] = zxid;
         }
-        self.cutting[node].take_if(|cut| *cut == zxid);
     }
 
     /// Something is committed: a quorum of the voters has it for good.
