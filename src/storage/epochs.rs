@@ -128,10 +128,11 @@ fn set_epoch(disk: &dyn Disk, file: EpochFile, epoch: Epoch) -> Result<Epoch, Ep
 /// epoch began with, so the epoch of its last txn is true of it, and the leader's own would not be.
 fn adopt_unfinished(disk: &dyn Disk, current: Epoch, last_zxid: Zxid) -> Result<Epoch, EpochError> {
     let logged = last_zxid.epoch();
-    match read_number(disk, &temporary_name(EpochFile::Current.name()))? {
-        // A number below the log's would be an older leftover.
-        Some(unfinished) if unfinished >= logged => return set_epoch(disk, EpochFile::Current, unfinished),
-        _ => {}
+    match read_number(disk, &temporary_name(EpochFile::Current.name())) {
+        Ok(Some(unfinished)) if unfinished >= logged => return set_epoch(disk, EpochFile::Current, unfinished),
+        // A number below the log's would be an older leftover; one that is none was cut short by a power cut.
+        Ok(_) | Err(EpochError::NotANumber { .. }) => {}
+        Err(error) => return Err(error),
     }
     match read_epoch(disk, EpochFile::Accepted)? {
         Some(accepted) if accepted >= logged => set_epoch(disk, EpochFile::Current, logged),
@@ -207,9 +208,12 @@ mod tests {
 
     #[test]
     fn a_crash_amid_the_synchronisation_with_a_later_leader_leaves_the_epoch_of_the_log() {
-        let (disk, epochs) = open(&[("currentEpoch", "1"), ("acceptedEpoch", "5")], Zxid::new(3, 4));
-        assert_eq!(epochs.ok(), Some(Epochs { current: 3, accepted: 5 }));
-        assert_eq!(disk.get(Dir::Snapshots, "currentEpoch").as_deref(), Some(&b"3"[..]));
+        let files = [("currentEpoch", "1"), ("acceptedEpoch", "5"), ("currentEpoch.tmp", "")];
+        for count in [2, 3] {
+            let (disk, epochs) = open(&files[..count], Zxid::new(3, 4));
+            assert_eq!(epochs.ok(), Some(Epochs { current: 3, accepted: 5 }));
+            assert_eq!(disk.get(Dir::Snapshots, "currentEpoch").as_deref(), Some(&b"3"[..]));
+        }
     }
 
     #[test]

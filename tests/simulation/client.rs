@@ -139,6 +139,10 @@ impl World {
         let idle = self.now - client.sent_at > client.timeout / 4;
         let closing = client.pending.back().is_some_and(|pending| matches!(pending.asked, Asked::Close));
         let busy = client.pending.len() >= PENDING_MAX || client.retired || closing || !self.oracle.takes_more();
+        if client.retired && !closing {
+            self.ask(number, conn, Asked::Close);
+            return;
+        }
         if busy {
             if idle {
                 self.ask(number, conn, Asked::Ping);

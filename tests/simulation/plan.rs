@@ -102,7 +102,7 @@ impl Plan {
             snapshot_txns: *pick(random, &[8, 30, 100, 10_000]),
             latency: *pick(random, &[100, 500, 2000, 8000]),
             flush: *pick(random, &[50, 500, 2000, 10_000]),
-            think: *pick(random, &[5, 15, 40]) * 1000,
+            think: *pick(random, &[10, 30, 80]) * 1000,
             padded: random.bool(),
             faults_until: ms(tick_ms * random.u64(30..120)),
             fault_every: ms(tick_ms * random.u64(2..12)),

@@ -179,14 +179,16 @@ impl World {
             }
             return;
         }
-        let process = self.process(node);
+        let process = self.servers[node].process.as_mut().expect("a process that runs");
         let Some(leader) = process.leader.as_mut().filter(|leader| leader.link == link) else { return };
         leader.buffer.extend_from_slice(bytes);
         let mut arrivals = Vec::new();
         leader.stream.take(&mut leader.buffer, &mut arrivals).expect("packets that a zkd has sent");
         for arrival in &arrivals {
-            if let Arrival::Database(load) = arrival {
-                process.installing = Some(load.last_zxid());
+            match arrival {
+                Arrival::Database(load) => process.installing = Some(load.last_zxid()),
+                Arrival::Packet(Packet::LeaderInfo { zxid, .. }) => self.oracle.invited(node, zxid.epoch()),
+                Arrival::Packet(_) => {}
             }
         }
         if !arrivals.is_empty() {

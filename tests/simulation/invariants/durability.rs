@@ -11,7 +11,7 @@ pub(crate) struct Durability {
     /// The end of each log, flushed or not.
     pub(super) logged: Vec<Zxid>,
     pub(super) durable: Vec<Zxid>,
-    /// Where a log is being cut to.
+    /// Where a log is being cut to, or whose database takes its place.
     cutting: Vec<Option<Zxid>>,
 }
 
@@ -58,11 +58,13 @@ impl Durability {
     /// A leader's database takes the place of a server's own: what it had may go once that is on disk.
     pub(super) fn installed(&mut self, node: usize, zxid: Zxid) {
         self.logged[node] = zxid;
+        self.cutting[node] = Some(zxid);
     }
 
     /// A snapshot of the state behind `zxid` is on disk.
     pub(super) fn snapshot(&mut self, lineage: &Lineage, node: usize, zxid: Zxid) {
-        if !lineage.holds(self.durable[node], zxid) {
+        let is_installed = self.cutting[node].take_if(|cut| *cut == zxid).is_some();
+        if is_installed || !lineage.holds(self.durable[node], zxid) {
             self.durable[node] = zxid;
         }
     }

@@ -45,13 +45,14 @@ pub(crate) struct Oracle {
     pub(crate) standing: Vec<Standing>,
     /// Leaderships of processes that still run.
     reigns: BTreeSet<(usize, Epoch)>,
+    txns: usize,
     /// Writes that were answered.
     pub(crate) writes_answered: u64,
     pub(crate) reads_answered: u64,
 }
 
 /// Above this many txns a run only waits for its end.
-const TXNS_MAX: usize = 1200;
+const TXNS_MAX: usize = 300;
 
 impl Oracle {
     pub(crate) fn new(plan: &Plan) -> Self {
@@ -66,6 +67,7 @@ impl Oracle {
             model: Model::default(),
             standing: vec![Standing::default(); plan.servers()],
             reigns: BTreeSet::new(),
+            txns: 0,
             writes_answered: 0,
             reads_answered: 0,
         }
@@ -73,7 +75,7 @@ impl Oracle {
 
     /// Whether clients may go on asking.
     pub(crate) fn takes_more(&self) -> bool {
-        self.agreement.committed.counter() < TXNS_MAX as u32
+        self.txns < TXNS_MAX
     }
 
     /// The highest zxid that a client was told of as its own write's.
@@ -118,6 +120,10 @@ impl Oracle {
         self.promises.written(node, file, epoch);
     }
 
+    pub(crate) fn invited(&mut self, node: usize, epoch: Epoch) {
+        self.promises.invited(node, epoch);
+    }
+
     pub(crate) fn told_leader(&mut self, node: usize, bytes: &[u8]) {
         self.promises.told(node, bytes, &self.lineage, self.durability.durable[node]);
     }
@@ -152,7 +158,7 @@ impl Oracle {
             let last = self.durability.logged[node];
             let told_before = !self.reigns.insert((node, standing.epoch));
             if self.leaders.established(node, standing.epoch, told_before) {
-                Leaders::has_all(&self.lineage, standing.epoch, last, self.agreement.committed);
+                self.leaders.has_all(&self.lineage, standing.epoch, last, self.agreement.committed);
                 self.lineage.begin(standing.epoch, last);
                 self.durability.committed(&self.lineage, &name(node), last);
             }
@@ -168,6 +174,7 @@ impl Oracle {
             if let Some(last) = new.last() {
                 self.durability.committed(&self.lineage, &name(node), *last);
             }
+            self.txns += new.len();
             for zxid in new {
                 let body = self.lineage.body(zxid);
                 let entry = Entry::decode(&body).expect("a txn that was logged");

@@ -12,11 +12,14 @@ use super::lineage::Lineage;
 pub(crate) struct Promises {
     accepted: Vec<Epoch>,
     joined: Vec<Epoch>,
+    /// The epoch that its leader last told it.
+    invited: Vec<Epoch>,
 }
 
 impl Promises {
     pub(super) fn new(servers: usize) -> Self {
-        Self { accepted: vec![0; servers], joined: vec![0; servers] }
+        let zero = vec![0; servers];
+        Self { accepted: zero.clone(), joined: zero.clone(), invited: zero }
     }
 
     /// A server starts with these epochs.
@@ -29,6 +32,11 @@ impl Promises {
             self.joined[node]
         );
         (self.accepted[node], self.joined[node]) = (epochs.accepted, epochs.current);
+    }
+
+    /// LEADERINFO has come to a server.
+    pub(super) fn invited(&mut self, node: usize, epoch: Epoch) {
+        self.invited[node] = epoch;
     }
 
     /// A server puts an epoch on disk.
@@ -54,6 +62,13 @@ impl Promises {
     fn promise(&mut self, node: usize, packet: &Packet, lineage: &Lineage, durable: Zxid) {
         match packet {
             Packet::AckEpoch { epoch, .. } => {
+                assert!(
+                    self.accepted[node] >= self.invited[node],
+                    "[promises] server {} accepts epoch {}, and its disk says {}",
+                    node + 1,
+                    self.invited[node],
+                    self.accepted[node]
+                );
                 assert!(
                     *epoch <= self.joined[node],
                     "[promises] server {} says to have joined {epoch}, and its disk says {}",
