@@ -1,22 +1,25 @@
 //! A whole server without sockets and disks: frames of one client, any bytes, any opcode.
 #![no_main]
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use parking_lot::RwLock;
 use zkd::auth::AuthRules;
 use zkd::ids::{ConnectionId, Now, Sid, Zxid};
-use zkd::peer::{Input, Machine, Output, Peer, PeerRules, ReaperRules, SnapshotRules};
+use zkd::peer::{Beginning, Input, Machine, Output, Peer, PeerRules, ReaperRules, SnapshotRules};
 use zkd::pipeline::{
-    Database, Greeting, Lane, LargeRequestRules, PrepareRules, Received, ServerStatistics, SharedDatabase, receive,
+    Database, Greeting, Lane, LargeRequestRules, PrepareRules, ReceiveRules, Received, ServerStatistics, SharedDatabase,
+    receive,
 };
 use zkd::session::Negotiation;
 use zkd::storage::Durable;
+use zkd::storage::epochs::Epochs;
 use zkd::tree::{Tree, TreeOptions};
 
-const LARGE: LargeRequestRules = LargeRequestRules { threshold: None, bytes_max: 0 };
+const RULES: ReceiveRules =
+    ReceiveRules { large: LargeRequestRules { threshold: None, bytes_max: 0 }, sync_asks_leader: false };
 
 struct Server {
     peer: Peer,
@@ -28,7 +31,7 @@ impl Server {
     fn new() -> Self {
         let auth = Arc::new(AuthRules::default());
         let tree = Tree::new(TreeOptions { hash_seed: 1, extended_types: true, digest: true });
-        let database = Database::new(tree, HashMap::new(), Zxid::ZERO, Arc::clone(&auth));
+        let database = Database::new(tree, BTreeMap::new(), Zxid::ZERO, Arc::clone(&auth));
         let database: SharedDatabase = Arc::new(RwLock::new(database));
         let rules = PeerRules {
             sid: Sid(1),
@@ -43,12 +46,19 @@ impl Server {
                 epoch_rolls_over: true,
             },
             snapshots: SnapshotRules { txns: 100, bytes: 0 },
-            replayed_txns: 0,
             reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
             seed: 1,
+            ensemble: None,
         };
         let now = Now { steady_ms: 1, wall_ms: 1 };
-        Self { peer: Peer::new(rules, Arc::clone(&database), now), database, now }
+        let beginning = Beginning {
+            database: Arc::clone(&database),
+            history: vec![],
+            last_zxid: Zxid::ZERO,
+            replayed_txns: 0,
+            epochs: Epochs::default(),
+        };
+        Self { peer: Peer::new(rules, beginning, now), database, now }
     }
 
     fn give(&mut self, input: Input) {
@@ -79,7 +89,7 @@ fuzz_target!(|data: &[u8]| {
         let received = {
             let database = Arc::clone(&server.database);
             let database = database.read();
-            receive(&database, &lane, &mut lane.lock(), frame, 1, LARGE)
+            receive(&database, &lane, &mut lane.lock(), frame, 1, RULES)
         };
         if let Received::Write(request) = received {
             server.give(Input::Writes(vec![request]));
