@@ -408,6 +408,10 @@ impl Config {
         if self.is_distributed() && self.quorum.sync_limit.is_none() {
             return fail("an ensemble needs syncLimit");
         }
+        if self.is_distributed() && self.reconfig {
+            let text = "reconfigEnabled=true has no effect yet in an ensemble: reconfig is refused";
+            self.note(NoteLevel::Warning, format!("{file}: {text}"));
+        }
         match participants {
             1 if self.standalone => {
                 self.note(NoteLevel::Info, format!("{file}: one server line: this server runs standalone"));

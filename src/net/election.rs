@@ -60,6 +60,8 @@ struct Peer {
     last: Option<Bytes>,
     connection: Option<Connection>,
     dialling: bool,
+    /// Where it said that it can be reached.
+    said: Vec<String>,
 }
 
 struct Connection {
@@ -168,6 +170,7 @@ impl Shared {
         if let Some(old) = peer.connection.take() {
             old.task.abort();
         }
+        peer.said = hello.addresses.into_iter().filter(|address| !is_wildcard(address)).collect();
         self.dial(sid, peer);
         Ok(())
     }
@@ -178,8 +181,9 @@ impl Shared {
             return;
         }
         let shared = Arc::clone(self);
+        let said = std::mem::take(&mut peer.said);
         self.runtime.spawn(async move {
-            let dialled = shared.call(sid).await;
+            let dialled = shared.call(sid, said).await;
             if let Some(peer) = shared.peers.lock().get_mut(&sid) {
                 peer.dialling = false;
             }
@@ -195,8 +199,10 @@ impl Shared {
         });
     }
 
-    async fn call(&self, sid: Sid) -> io::Result<TcpStream> {
-        let mut stream = connect(&self.addresses.election(sid), self.rules.connect).await?;
+    /// Where it has just said to be, or else where the configuration says (election.md 2.1).
+    async fn call(&self, sid: Sid, said: Vec<String>) -> io::Result<TcpStream> {
+        let addresses = if said.is_empty() { self.addresses.election(sid) } else { said };
+        let mut stream = connect(&addresses, self.rules.connect).await?;
         socket2::SockRef::from(&stream).set_keepalive(self.rules.keep_alive)?;
         stream.write_all(&self.hello).await?;
         Ok(stream)
@@ -275,6 +281,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether an address names no host.
+fn is_wildcard(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+    host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified())
 }
 
 async fn read_hello(stream: &mut TcpStream) -> io::Result<Hello> {

@@ -44,11 +44,12 @@ impl Addresses {
     }
 }
 
-/// Connects to the first of the addresses that can be reached.
+/// Connects to the first of the addresses that can be reached. Each gets its share of `patience`.
 ///
 /// # Errors
 /// Those of the last one.
 pub(super) async fn connect(addresses: &[String], patience: Duration) -> io::Result<TcpStream> {
+    let patience = patience / u32::try_from(addresses.len().max(1)).unwrap_or(1);
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the configuration does not name that server");
     for address in addresses {
         let resolved = match lookup_host(address).await {

@@ -120,6 +120,9 @@ impl Server {
             snapshots.write_now(Zxid::ZERO).map_err(ServerError::Snapshot)?;
             consume_marker(&*disk)?;
         }
+        if recovered.origin == Origin::TrustedLogs {
+            snapshots.write_now(recovered.last_zxid).map_err(ServerError::Snapshot)?;
+        }
         let epochs = match &settings.ensemble {
             Some(_) => open_epochs(&*disk, recovered.last_zxid)?,
             None => Epochs::default(),

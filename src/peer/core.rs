@@ -197,7 +197,9 @@ impl Core {
 
     /// The next id for a session of a client of this server.
     pub(super) fn new_session(&mut self, is_taken: impl Fn(SessionId) -> bool) -> SessionId {
-        while is_taken(self.next_session) {
+        let database = Arc::clone(&self.database);
+        let database = database.read();
+        while is_taken(self.next_session) || database.sessions().contains_key(&self.next_session) {
             self.next_session = self.next_session.next();
         }
         let session = self.next_session;
@@ -317,6 +319,11 @@ impl Core {
         self.walk = None;
         self.database.write().install(load);
         self.publish_config(now);
+    }
+
+    /// Whether a snapshot file is being written: nothing below it may be cut or replaced before it has its name.
+    pub(super) const fn is_writing_file(&self) -> bool {
+        matches!(self.walk, Some((_, WalkFor::File)))
     }
 
     /// Whether a leader's database is not on disk yet.

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use bytes::Bytes;
+
 use super::Output;
 use super::clients::Clients;
 use super::core::{Core, Leave, Outcome, drop_request};
@@ -13,7 +15,7 @@ use crate::ids::{Epoch, LinkId, Now, Sid, Zxid};
 use crate::pipeline::{Greeting, Lane, LoadDatabase, Origin, WriteRequest};
 use crate::storage::epochs::EpochFile;
 use crate::storage::log_files::follows;
-use crate::zab::{Arrival, LearnerInfo, Logged, Packet};
+use crate::zab::{Arrival, Ensemble, LearnerInfo, Logged, Packet};
 
 /// How often the leader is dialled before another one is looked for. It may have been elected a moment later than this
 /// server has heard of it.
@@ -81,6 +83,8 @@ struct Sync {
     proposals: VecDeque<Logged>,
     /// The last one that is committed.
     committed: Zxid,
+    /// The last one that was when NEWLEADER came: what is behind it can wait.
+    history: Zxid,
     /// The last one that came.
     last: Zxid,
     /// The database that came holds everything up to here.
@@ -196,6 +200,10 @@ impl Following {
         while self.stage != Stage::Truncating
             && let Some(arrival) = self.inbox.pop_front()
         {
+            if core.is_writing_file() && changes_disk(&arrival) {
+                self.inbox.push_front(arrival);
+                return Ok(());
+            }
             match arrival {
                 Arrival::Database(load) => self.take_database(core, now, *load),
                 Arrival::Packet(packet) if self.stage == Stage::Serving => self.packet(core, now, packet, wake)?,
@@ -203,6 +211,12 @@ impl Following {
             }
         }
         Ok(())
+    }
+
+    /// A snapshot file is there, or will not be.
+    pub(super) fn walk_ended(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) -> Outcome {
+        self.record(core, now, wake);
+        self.pump(core, now, wake)
     }
 
     fn handshake(&mut self, core: &mut Core, now: Now, packet: Packet, wake: &mut Vec<Waker>) -> Outcome {
@@ -298,21 +312,24 @@ impl Following {
     fn synchronise(&mut self, core: &mut Core, now: Now, packet: Packet, wake: &mut Vec<Waker>) -> Outcome {
         match packet {
             Packet::Proposal { zxid, txn } => self.queue(core, zxid, txn),
-            Packet::Inform { zxid, txn } | Packet::InformAndActivate { zxid, txn, .. } => {
+            Packet::CommitAndActivate { .. } | Packet::InformAndActivate { .. } => Err(reconfigured(core)),
+            Packet::Inform { zxid, txn } => {
                 self.sync.committed = self.sync.committed.max(zxid);
                 self.queue(core, zxid, txn)
             }
-            Packet::Commit(zxid) | Packet::CommitAndActivate { zxid, .. } => {
+            Packet::Commit(zxid) => {
                 if zxid > self.sync.last {
                     return Err(Leave::because(format!("the leader commits {zxid}, which it has not proposed")));
                 }
                 self.sync.committed = self.sync.committed.max(zxid);
                 Ok(())
             }
-            Packet::NewLeader { zxid, .. } if self.stage == Stage::Synchronising => {
+            Packet::NewLeader { zxid, config } if self.stage == Stage::Synchronising => {
+                check_members(core, config.as_deref())?;
                 if zxid != Zxid::new(self.epoch, 0) {
                     return Err(Leave::because(format!("NEWLEADER says {zxid}, and the epoch is {}", self.epoch)));
                 }
+                self.sync.history = self.sync.committed;
                 self.stage = Stage::Recording;
                 self.record(core, now, wake);
                 Ok(())
@@ -327,7 +344,7 @@ impl Following {
         }
     }
 
-    fn queue(&mut self, core: &mut Core, zxid: Zxid, txn: bytes::Bytes) -> Outcome {
+    fn queue(&mut self, core: &mut Core, zxid: Zxid, txn: Bytes) -> Outcome {
         if self.sync.database.is_some_and(|has| zxid <= has) {
             return Ok(());
         }
@@ -337,7 +354,7 @@ impl Following {
         }
         self.check(&txn, zxid)?;
         self.sync.last = zxid;
-        self.sync.proposals.push_back((zxid, txn));
+        self.sync.proposals.push_back((zxid, own(&txn)));
         Ok(())
     }
 
@@ -352,11 +369,11 @@ impl Following {
 
     /// NEWLEADER has come: first the leader's history is durable here, then the epoch, then that is acknowledged. The
     /// order is what keeps committed txns (ZOOKEEPER-4643, -4646, -3911).
-    pub(super) fn record(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
+    fn record(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
         if self.stage != Stage::Recording || core.is_installing() {
             return;
         }
-        let committed = self.sync.committed;
+        let committed = self.sync.history;
         while let Some((zxid, txn)) = self.sync.proposals.pop_front_if(|(zxid, _)| *zxid <= committed) {
             core.log(zxid, txn, Origin::Nobody);
         }
@@ -395,7 +412,7 @@ impl Following {
         });
     }
 
-    fn log(&mut self, core: &mut Core, zxid: Zxid, txn: bytes::Bytes) {
+    fn log(&mut self, core: &mut Core, zxid: Zxid, txn: Bytes) {
         core.log(zxid, txn, Origin::Nobody);
         self.pending.push_back(zxid);
         if !self.observer {
@@ -409,9 +426,10 @@ impl Following {
             Packet::Proposal { zxid, txn } => {
                 self.expect(core, zxid)?;
                 self.check(&txn, zxid)?;
-                self.log(core, zxid, txn);
+                self.log(core, zxid, own(&txn));
             }
-            Packet::Commit(zxid) | Packet::CommitAndActivate { zxid, .. } => match self.pending.front() {
+            Packet::CommitAndActivate { .. } | Packet::InformAndActivate { .. } => return Err(reconfigured(core)),
+            Packet::Commit(zxid) => match self.pending.front() {
                 Some(first) if *first == zxid => {
                     self.pending.pop_front();
                     core.committed = zxid;
@@ -421,10 +439,10 @@ impl Following {
                 }
                 None => tracing::warn!(%zxid, "the leader commits what it has not proposed"),
             },
-            Packet::Inform { zxid, txn } | Packet::InformAndActivate { zxid, txn, .. } => {
+            Packet::Inform { zxid, txn } => {
                 self.expect(core, zxid)?;
                 self.check(&txn, zxid)?;
-                core.log(zxid, txn, Origin::Nobody);
+                core.log(zxid, own(&txn), Origin::Nobody);
                 core.committed = zxid;
             }
             Packet::Ping(zxid) => {
@@ -534,4 +552,31 @@ impl Following {
             core.send(Output::ToLeader(self.link, std::mem::take(&mut self.out)));
         }
     }
+}
+
+/// Whether handling this cuts or replaces what is on disk.
+const fn changes_disk(arrival: &Arrival) -> bool {
+    matches!(arrival, Arrival::Database(_) | Arrival::Packet(Packet::Trunc(_)))
+}
+
+/// The leader's configuration must count the same quorums as this server's: else both could be right, and differ.
+fn check_members(core: &mut Core, config: Option<&[u8]>) -> Outcome {
+    let Some(config) = config.filter(|config| !config.is_empty()) else { return Ok(()) };
+    let text = String::from_utf8_lossy(config);
+    match Ensemble::parse(&text) {
+        Ok(leaders) if leaders.same_quorums(&core.ensemble().ensemble) => Ok(()),
+        Ok(_) | Err(_) => Err(reconfigured(core)),
+    }
+}
+
+/// Going on would mean to count by other quorums than the rest.
+fn reconfigured(core: &mut Core) -> Leave {
+    let reason = "the ensemble has other members than this server's configuration names; correct the server lines";
+    core.send(Output::Fail(reason.to_owned()));
+    Leave::because(reason)
+}
+
+/// A copy that does not keep the whole piece of the stream in memory in which the txn came.
+fn own(txn: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(txn)
 }

@@ -372,7 +372,6 @@ impl Leading {
         // What is proposed already is sent as such to those who are there already.
         self.broadcast(core);
         let Some(reign) = &mut self.reign else { return };
-        let epoch_zxid = reign.zxid();
         let Some(learner) = reign.learners.get_mut(&link) else { return };
         let Stage::Waiting(zxid) = learner.stage else { return };
         let last = core.database.read().last_zxid();
@@ -401,13 +400,18 @@ impl Leading {
             }
             Plan::Snap => {
                 let database = Arc::clone(&core.database);
+                // Apache would find its newer txns in its log again after a restart: they must not be newer than the
+                // snapshot it writes (ARCHITECTURE.md, "Forgetting"). The beginning of an epoch would say too much:
+                // whoever has that has all that was before it.
+                let has_more = !learner.is_zkd() && zxid > last;
+                if has_more && zxid.counter() == 0 && reign.phase < Phase::Serving {
+                    return;
+                }
                 let start = core.begin_walk(&mut database.write(), WalkFor::Learner(link));
                 // While the tree is walked for somebody else, this one goes on waiting.
                 let Some(mut start) = start else { return };
-                if !learner.is_zkd() && zxid > start.zxid {
-                    // Apache would find its newer txns in its log again after a restart: they must be older than the
-                    // snapshot it writes (ARCHITECTURE.md, "Forgetting").
-                    start.zxid = epoch_zxid.max(start.zxid);
+                if has_more {
+                    start.zxid = zxid;
                 }
                 let out = std::mem::take(&mut learner.out);
                 if !out.is_empty() {
@@ -460,6 +464,7 @@ impl Leading {
                 learner.send(&Packet::Commit(zxid));
             }
         }
+        learner.given = core.database.read().last_zxid();
         learner.stage = Stage::Syncing;
     }
 
@@ -480,6 +485,10 @@ impl Leading {
                 return Ok(());
             }
             learner.stage = Stage::Synced;
+            if learner.is_zkd() {
+                // Others may say so before it is on their disks (zab.md 12).
+                learner.acked = learner.acked.max(learner.given);
+            }
             tracing::info!(learner = ?learner.sid, "a learner is synchronised");
             if let Some(sid) = learner.sid.filter(|_| learner.voter) {
                 reign.joined.insert(sid);
@@ -533,6 +542,7 @@ impl Leading {
             self.let_serve(link);
         }
         self.stand(core);
+        self.synchronise_waiting(core);
         Ok(())
     }
 
@@ -631,19 +641,10 @@ impl Leading {
         let last = core.last_logged.max(reign.zxid());
         let mut late = Vec::new();
         for (link, learner) in &mut reign.learners {
-            let silent_ms = now.steady_ms.saturating_sub(learner.heard_ms);
-            let owes_ms = learner.owes.filter(|(zxid, _)| learner.acked < *zxid);
-            if silent_ms > if learner.stage >= Stage::Synced { patience_ms } else { first_ms } {
-                late.push((*link, "it is silent"));
-            } else if owes_ms.is_some_and(|(_, since)| now.steady_ms.saturating_sub(since) > patience_ms) {
-                late.push((*link, "it does not acknowledge what was proposed"));
+            if let Some(reason) = learner.late(now.steady_ms, patience_ms, first_ms) {
+                late.push((*link, reason));
             }
-            if owes_ms.is_none() {
-                let owing =
-                    learner.stage >= Stage::Synced && !learner.is_observer() && core.last_logged > learner.acked;
-                let proposed = core.last_logged.epoch() == reign.epoch;
-                learner.owes = (owing && proposed).then_some((core.last_logged, now.steady_ms));
-            }
+            learner.note_debt(now.steady_ms, Some(core.last_logged).filter(|last| last.epoch() == reign.epoch));
             if learner.is_forwarded_to() {
                 learner.send(&Packet::Ping(last));
             }

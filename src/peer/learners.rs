@@ -40,6 +40,8 @@ pub(super) struct Learner {
     pub(super) heard_ms: u64,
     /// The last txn that it has acknowledged.
     pub(super) acked: Zxid,
+    /// The last committed txn that it was given before NEWLEADER.
+    pub(super) given: Zxid,
     /// A proposal that it has not acknowledged, and since when that is so.
     pub(super) owes: Option<(Zxid, u64)>,
     /// What is to be sent.
@@ -55,6 +57,7 @@ impl Learner {
             voter: false,
             heard_ms: now_ms,
             acked: Zxid::ZERO,
+            given: Zxid::ZERO,
             owes: None,
             out: Vec::new(),
         }
@@ -79,6 +82,31 @@ impl Learner {
 
     pub(super) fn send(&mut self, packet: &Packet) {
         packet.encode(&mut self.out);
+    }
+
+    /// The last txn that it is known to have, or to need no ACK for: what was committed before NEWLEADER gets none.
+    fn has(&self) -> Zxid {
+        self.acked.max(self.given)
+    }
+
+    /// Why it is given up, if it is (zab.md 2).
+    pub(super) fn late(&self, now_ms: u64, patience_ms: u64, first_ms: u64) -> Option<&'static str> {
+        let silence_max_ms = if self.stage >= Stage::Synced { patience_ms } else { first_ms };
+        if now_ms.saturating_sub(self.heard_ms) > silence_max_ms {
+            return Some("it is silent");
+        }
+        let (owed, since_ms) = self.owes?;
+        let is_late = self.has() < owed && now_ms.saturating_sub(since_ms) > patience_ms;
+        is_late.then_some("it does not acknowledge what was proposed")
+    }
+
+    /// Notes that it owes an ACK for `last`, the last proposal of this epoch, unless it owes an older one.
+    pub(super) fn note_debt(&mut self, now_ms: u64, last: Option<Zxid>) {
+        if self.owes.is_some_and(|(owed, _)| self.has() < owed) {
+            return;
+        }
+        let acknowledges = self.stage >= Stage::Synced && !self.is_observer();
+        self.owes = last.filter(|last| acknowledges && *last > self.has()).map(|last| (last, now_ms));
     }
 
     /// Committed txns, each with its COMMIT.

@@ -170,7 +170,7 @@ impl Peer {
                             leading.walk_ended(&mut self.core, whom, whole);
                         }
                     }
-                    Role::Following(following) => following.record(&mut self.core, now, wake),
+                    Role::Following(following) => following.walk_ended(&mut self.core, now, wake)?,
                     Role::WindingUp { .. } | Role::Looking { .. } => {}
                 }
             }

@@ -138,7 +138,7 @@ impl Election {
 
     /// Starts to look for a leader. Returns it at once if this server is enough.
     pub fn look(&mut self, now: Now, own: Candidacy, quorums: Quorums<'_>) -> Option<Vote> {
-        self.round += 1;
+        self.round = self.round.saturating_add(1);
         self.standing = None;
         let proposal = self.initial(own, quorums);
         let resend_after_ms = self.rules.resend_min_ms;
@@ -214,6 +214,10 @@ impl Election {
             return None;
         }
         self.unreachable.remove(&from);
+        if heard.vote.round > ROUND_MAX {
+            tracing::warn!(?from, round = heard.vote.round, "ignoring a vote of a round that nobody can have come to");
+            return None;
+        }
         if !quorums.is_voter(from) {
             self.answer_outsider(from);
             return None;
@@ -227,7 +231,7 @@ impl Election {
         }
         match heard.state {
             PeerState::Looking => self.hear_looking(now, from, heard.vote, quorums),
-            PeerState::Following | PeerState::Leading => self.hear_settled(from, heard, quorums),
+            PeerState::Following | PeerState::Leading => self.hear_settled(now, from, heard, quorums),
             PeerState::Observing => None,
         }
     }
@@ -313,7 +317,7 @@ impl Election {
         None
     }
 
-    fn hear_settled(&mut self, from: Sid, heard: &Notification, quorums: Quorums<'_>) -> Option<Vote> {
+    fn hear_settled(&mut self, now: Now, from: Sid, heard: &Notification, quorums: Quorums<'_>) -> Option<Vote> {
         if !names_voter(heard.vote, quorums) {
             return None;
         }
@@ -343,13 +347,17 @@ impl Election {
             self.round = vote.round;
             return Some(vote);
         }
-        None
+        // Who has settled for somebody else does not agree any more.
+        self.check_quorum(now, quorums)
     }
 
     fn message(&self, state: PeerState, vote: Vote) -> Notification {
         Notification { state, vote, version: NOTIFICATION_VERSION, config: Some(self.config.clone()) }
     }
 }
+
+/// Rounds above this are nonsense: the next one must fit as well.
+const ROUND_MAX: i64 = i64::MAX >> 1;
 
 /// Whether somebody votes for a server that may be voted for.
 fn names_voter(vote: Vote, quorums: Quorums<'_>) -> bool {

@@ -173,6 +173,13 @@ impl Ensemble {
         }
     }
 
+    /// Whether both have the same quorums: the same servers in the same roles, with the same weights, wherever they are.
+    #[must_use]
+    pub fn same_quorums(&self, other: &Self) -> bool {
+        let roles = |ensemble: &Self| ensemble.servers().map(|(sid, server)| (sid, server.role)).collect::<Vec<_>>();
+        roles(self) == roles(other) && self.groups == other.groups
+    }
+
     /// Whether both are the same servers in the same roles, at the same addresses, with the same quorums. As in the
     /// reference, configurations of one version are taken for the same without a look.
     #[must_use]
