@@ -1,4 +1,4 @@
-# A standalone server: data in /data, txn logs in /datalog, clients on 2181. Mount a zoo.cfg of your own at /conf/zoo.cfg.
+# A server, alone or of an ensemble (myid belongs into /data): data in /data, txn logs in /datalog, clients on 2181. Mount a zoo.cfg of your own at /conf/zoo.cfg.
 FROM rust:1.95-bookworm AS build
 WORKDIR /zkd
 COPY . .
@@ -10,6 +10,7 @@ COPY --from=build /zkd/target/release/zkd /usr/local/bin/zkd
 COPY conf/zoo_sample.cfg /conf/zoo.cfg
 USER zookeeper
 VOLUME ["/data", "/datalog"]
-EXPOSE 2181
+# Clients, learners, elections.
+EXPOSE 2181 2888 3888
 HEALTHCHECK CMD ["zkd", "status"]
 CMD ["zkd", "--config", "/conf/zoo.cfg", "--set", "dataDir=/data", "--set", "dataLogDir=/datalog"]

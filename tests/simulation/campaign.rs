@@ -45,7 +45,7 @@ impl Options {
         };
         while let Some(arg) = args.next() {
             let mut number = || {
-                let value = args.next().ok_or(format!("{arg} needs a number"))?;
+                let value = args.next().ok_or_else(|| format!("{arg} needs a number"))?;
                 value.parse::<u64>().map_err(|error| format!("{arg} {value}: {error}"))
             };
             match arg.as_str() {

@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    pub(crate) fn to_learner(&mut self, node: usize, link: LinkId, piece: Piece) {
+    pub(crate) fn for_learner(&mut self, node: usize, link: LinkId, piece: Piece) {
         match self.process(node).learners.get_mut(&link) {
             Some(learner) => {
                 learner.out.push_back(piece);
@@ -130,7 +130,7 @@ impl World {
         self.dial(node, node_of(to), Purpose::Follow(link, to));
     }
 
-    pub(crate) fn to_leader(&mut self, node: usize, link: LinkId, bytes: Vec<u8>) {
+    pub(crate) fn for_leader(&mut self, node: usize, link: LinkId, bytes: Vec<u8>) {
         let leader = self.process(node).leader.as_ref().filter(|leader| leader.link == link);
         if let Some(conn) = leader.and_then(|leader| leader.conn) {
             self.oracle.told_leader(node, &bytes);

@@ -48,7 +48,7 @@ pub(crate) fn write_snapshot_file(disk: &SimDisk, start: &SnapshotStart, body: &
     write_snapshot(disk, &file, &mut |out| {
         out.write_body(&start.head)?;
         out.write_body(body)?;
-        Ok(trailer.clone())
+        Ok(trailer)
     })
 }
 
@@ -101,12 +101,12 @@ impl World {
             Output::Listen(open) => self.listen(node, open),
             Output::ToLearner(link, bytes) => {
                 self.oracle.told_learner(node, &bytes);
-                self.to_learner(node, link, Piece::Bytes(bytes));
+                self.for_learner(node, link, Piece::Bytes(bytes));
             }
-            Output::DatabaseToLearner(link, start) => self.to_learner(node, link, Piece::Database(start)),
+            Output::DatabaseToLearner(link, start) => self.for_learner(node, link, Piece::Database(start)),
             Output::CloseLearner(link) => self.close_learner(node, link),
             Output::Dial(link, to) => self.dial_leader(node, link, to),
-            Output::ToLeader(link, bytes) => self.to_leader(node, link, bytes),
+            Output::ToLeader(link, bytes) => self.for_leader(node, link, bytes),
             Output::CloseLeader(link) => self.close_leader(node, link),
         }
     }
