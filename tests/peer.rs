@@ -63,7 +63,7 @@ impl Server {
         let beginning = Beginning {
             database: Arc::clone(&database),
             history: Vec::new(),
-            last_zxid: Zxid::ZERO,
+            durable: Durable::after_flush(Zxid::ZERO),
             replayed_txns: 0,
             epochs: Epochs::default(),
         };
@@ -354,7 +354,8 @@ fn snapshots_are_taken_by_the_count_of_txns_one_at_a_time() {
         server.flush();
     }
     assert_eq!(server.snapshots, 1, "another one begins only when this one has ended");
-    server.give(Input::WalkEnded(1, true));
+    let zxid = server.database.read().last_zxid();
+    server.give(Input::SnapshotWritten(1, Some(Durable::after_flush(zxid))));
     client.write(&mut server, OpCode::CREATE, &create("/more", 0));
     server.flush();
     assert_eq!(server.snapshots, 2);

@@ -54,7 +54,7 @@ impl Server {
         let beginning = Beginning {
             database: Arc::clone(&database),
             history: vec![],
-            last_zxid: Zxid::ZERO,
+            durable: Durable::after_flush(Zxid::ZERO),
             replayed_txns: 0,
             epochs: Epochs::default(),
         };

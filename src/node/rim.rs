@@ -204,8 +204,8 @@ impl LogFiles {
                 tracing::info!(%zxid, ?plan, "cutting the log where the leader says");
                 carry_out(&*self.disk, &plan)?;
                 let mut loading = Loading::new(self.tree, self.history_txns);
-                recover(&*self.disk, &self.recovery, &mut loading)?;
-                Some(loading.into_restored())
+                let recovered = recover(&*self.disk, &self.recovery, &mut loading)?;
+                Some(loading.into_restored(recovered.durable))
             }
             None => None,
         };

@@ -130,7 +130,7 @@ impl Server {
         let beginning = Beginning {
             database: Arc::clone(&database),
             history,
-            last_zxid: recovered.last_zxid,
+            durable: recovered.durable,
             replayed_txns: recovered.replayed,
             epochs,
         };

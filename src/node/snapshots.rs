@@ -15,7 +15,7 @@ use crate::storage::log_files::list_logs;
 use crate::storage::retention::purge;
 use crate::storage::snapshot::{SnapshotDigest, Trailer};
 use crate::storage::snapshot_files::{SnapshotFile, list_snapshots, looks_whole, write_snapshot};
-use crate::storage::{Dir, Disk};
+use crate::storage::{Dir, Disk, Durable};
 use crate::tree::Walked;
 use crate::txn::TxnDigest;
 
@@ -41,12 +41,12 @@ impl Snapshots {
     pub(super) fn write_beside(&self, start: SnapshotStart, owner: &OwnerHandle) {
         let (this, owner_then, walk) = (self.clone(), owner.clone(), start.walk);
         let work = move || {
-            let whole = this.write_and_log(&start);
-            owner_then.send(Input::WalkEnded(walk, whole));
+            let durable = this.write_and_log(&start);
+            owner_then.send(Input::SnapshotWritten(walk, durable));
         };
         if let Err(error) = thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
             tracing::error!(%error, "no thread for a snapshot");
-            owner.send(Input::WalkEnded(walk, false));
+            owner.send(Input::SnapshotWritten(walk, None));
         }
     }
 
@@ -67,21 +67,21 @@ impl Snapshots {
         written.map(drop)
     }
 
-    /// Whether the file is there, whole and durable.
-    fn write_and_log(&self, start: &SnapshotStart) -> bool {
+    /// The proof that the file is there, whole and durable; `None` if it is not.
+    fn write_and_log(&self, start: &SnapshotStart) -> Option<Durable> {
         let began = Instant::now();
         match self.write(start) {
             Ok(bytes) => {
                 let ms = millis(began.elapsed());
                 self.metrics.sample(Basic::snapshottime, ms);
                 tracing::info!(zxid = %start.zxid, bytes, ms, "snapshot written");
-                true
+                Some(Durable::after_flush(start.zxid))
             }
             // The log still has everything; the next snapshot is tried after as many txns again.
             Err(error) => {
                 self.metrics.count(Counter::snapshot_error_count, 1);
                 tracing::error!(zxid = %start.zxid, %error, "snapshot not written");
-                false
+                None
             }
         }
     }

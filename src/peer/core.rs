@@ -12,6 +12,7 @@ use super::standing::Standing;
 use super::{Beginning, Output, Record, Restored, SnapshotStart};
 use crate::ids::{ConnectionId, LinkId, Now, SessionId, Sid, Zxid};
 use crate::pipeline::{Applied, Database, Forwarded, InFlight, Lane, LoadDatabase, Origin, SharedDatabase, Work};
+use crate::storage::Durable;
 use crate::storage::epochs::Epochs;
 use crate::zab::{History, Logged, Quorums};
 
@@ -67,7 +68,7 @@ pub(super) struct Core {
     /// The last txn in the log, or on its way there. -1: the database is lost.
     pub(super) last_logged: Zxid,
     /// The log is on stable storage up to here.
-    pub(super) durable: Zxid,
+    pub(super) durable: Durable,
     /// The last txn that is known to be committed.
     pub(super) committed: Zxid,
     pub(super) snapshots: SnapshotClock,
@@ -88,7 +89,7 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(rules: PeerRules, beginning: Beginning, now: Now) -> Self {
-        let Beginning { database, history: txns, last_zxid, replayed_txns, epochs } = beginning;
+        let Beginning { database, history: txns, durable, replayed_txns, epochs } = beginning;
         let mut history = History::new(rules.ensemble.as_ref().map_or(0, |ensemble| ensemble.history_txns));
         txns.into_iter().for_each(|(zxid, body)| history.push(zxid, body));
         let mut core = Self {
@@ -102,8 +103,8 @@ impl Core {
             forwarded: Forwarded::default(),
             history,
             epochs,
-            last_logged: last_zxid,
-            durable: last_zxid,
+            last_logged: durable.zxid(),
+            durable,
             committed: Zxid::ZERO,
             walk: None,
             installing: None,
@@ -216,8 +217,6 @@ impl Core {
             Some(known.map_or((bytes, bytes, bytes), |(_, min, max)| (bytes, min.min(bytes), max.max(bytes))));
         if self.keeps_log() {
             self.append.push((zxid, body.clone()));
-        } else {
-            self.durable = zxid;
         }
         self.in_flight.push(Work::Txn { zxid, body, origin });
     }
@@ -271,20 +270,24 @@ impl Core {
     }
 
     /// A walk has ended. Says for whom it was, unless its tree is gone.
-    pub(super) fn end_walk(&mut self, number: u64, whole: bool) -> Option<WalkFor> {
+    pub(super) fn end_walk(&mut self, number: u64) -> Option<WalkFor> {
         self.database.write().end_snapshot(number);
-        if let Some(installing) = self.installing.take_if(|installing| installing.walk == number) {
-            if whole {
-                self.installed(&installing);
-            } else {
-                self.send(Output::Fail("the leader's database cannot be written to disk".to_owned()));
-            }
-        }
         self.walk.take_if(|(walk, _)| *walk == number).map(|(_, whom)| whom)
     }
 
-    fn installed(&mut self, installing: &Installing) {
-        self.durable = self.last_logged;
+    /// A snapshot file is there, or is not.
+    pub(super) fn snapshot_written(&mut self, number: u64, durable: Option<Durable>) {
+        let _this_file = self.end_walk(number);
+        if let Some(installing) = self.installing.take_if(|installing| installing.walk == number) {
+            match durable {
+                Some(durable) => self.installed(&installing, durable),
+                None => self.send(Output::Fail("the leader's database cannot be written to disk".to_owned())),
+            }
+        }
+    }
+
+    fn installed(&mut self, installing: &Installing, durable: Durable) {
+        self.durable = durable;
         if installing.logged_before > self.last_logged {
             // These were never committed; after a restart they must not follow on the leader's database.
             self.output(Output::Forget(self.last_logged));
@@ -297,7 +300,6 @@ impl Core {
         let logged_before = before.max(self.last_logged);
         self.install(now, load, Vec::new());
         if !self.keeps_log() {
-            self.durable = self.last_logged;
             return;
         }
         let database = Arc::clone(&self.database);
@@ -308,7 +310,7 @@ impl Core {
     /// The log was cut, and this is what is left of the database.
     pub(super) fn cut_back(&mut self, now: Now, restored: Restored) {
         self.install(now, restored.load, restored.history);
-        self.durable = self.last_logged;
+        self.durable = restored.durable;
     }
 
     /// Another database takes the place of this server's: nothing is in flight and nobody is connected.
@@ -341,9 +343,14 @@ impl Core {
         self.disk_work = self.disk_work.saturating_sub(1);
     }
 
+    /// Whether everything in the log is on stable storage, if it has to be.
+    pub(super) fn holds_all(&self) -> bool {
+        !self.keeps_log() || self.durable.zxid() >= self.last_logged
+    }
+
     /// Whether all that this server has begun to put on disk is there.
     pub(super) fn is_settled(&self) -> bool {
-        self.disk_work == 0 && self.installing.is_none() && self.durable >= self.last_logged
+        self.disk_work == 0 && self.installing.is_none() && self.holds_all()
     }
 
     /// Closes a lane that a session has, behind what was sent.

@@ -13,6 +13,7 @@ use super::core::{Core, Leave, Outcome, drop_request};
 use super::standing::{Mode, Standing};
 use crate::ids::{Epoch, LinkId, Now, Sid, Zxid};
 use crate::pipeline::{Greeting, Lane, LoadDatabase, Origin, WriteRequest};
+use crate::storage::Durable;
 use crate::storage::epochs::EpochFile;
 use crate::storage::log_files::follows;
 use crate::zab::{Arrival, Ensemble, LearnerInfo, Logged, Packet};
@@ -272,7 +273,7 @@ impl Following {
         }
         match (self.stage, file) {
             (Stage::Accepting, EpochFile::Accepted) => self.acknowledge_epoch(core, core.epochs.current),
-            (Stage::Joining, EpochFile::Current) => self.join(now),
+            (Stage::Joining, EpochFile::Current) => self.join(core, now),
             (_, _) => {}
         }
     }
@@ -378,14 +379,16 @@ impl Following {
             core.log(zxid, txn, Origin::Nobody);
         }
         let _nobody_is_connected = core.apply(now, committed, wake);
-        if core.durable < core.last_logged {
+        if !core.holds_all() {
             return;
         }
         self.stage = Stage::Joining;
         core.disk_work(Output::WriteEpoch(EpochFile::Current, self.epoch));
     }
 
-    fn join(&mut self, now: Now) {
+    /// The ACK of NEWLEADER is a promise that a crash must not break.
+    fn join(&mut self, core: &Core, now: Now) {
+        assert!(core.holds_all(), "acking an epoch over an unflushed log: {:?}, {}", core.durable, core.last_logged);
         self.stage = Stage::Joined;
         self.heard_ms = now.steady_ms;
         self.send(&Packet::Ack(Zxid::new(self.epoch, 0)));
@@ -478,10 +481,14 @@ impl Following {
 
     /// The log is durable up to `core.durable`: says so, each txn for itself, since Apache's leaders count so.
     pub(super) fn durable(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
-        while let Some(zxid) = self.unacknowledged.pop_front_if(|zxid| *zxid <= core.durable) {
+        self.acknowledge(core.durable);
+        self.record(core, now, wake);
+    }
+
+    fn acknowledge(&mut self, durable: Durable) {
+        while let Some(zxid) = self.unacknowledged.pop_front_if(|zxid| *zxid <= durable.zxid()) {
             self.send(&Packet::Ack(zxid));
         }
-        self.record(core, now, wake);
     }
 
     /// Applies what is committed, and answers.

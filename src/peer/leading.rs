@@ -158,9 +158,9 @@ impl Leading {
         let me = core.me();
         match &mut self.reign {
             // A quorum of one.
-            None => core.committed = core.durable,
+            None => core.committed = core.durable.zxid(),
             Some(reign) => {
-                reign.acks.note(me, core.durable);
+                reign.acks.note(me, core.durable.zxid());
                 self.commit(core);
             }
         }

@@ -51,9 +51,10 @@ pub enum Input {
     Durable(Durable),
     /// The log has no room (true), or has room again (false).
     DiskFull(bool),
-    /// The walk of this number, for a snapshot file or for a learner, has ended; whether what it yielded is whole, and
-    /// in the case of a file, on stable storage.
+    /// The walk of this number for a learner has ended; whether what it yielded is whole.
     WalkEnded(u64, bool),
+    /// The walk of this number for a snapshot file has ended; `None`: there is no such file.
+    SnapshotWritten(u64, Option<Durable>),
     /// The log file is long enough: begin a new one.
     RollWanted,
     /// Another server says something on the election port.
@@ -91,7 +92,8 @@ pub enum Output {
     Append(Vec<Logged>),
     /// Begin a new log file with the next record.
     RollLog,
-    /// Write a snapshot file: this is its beginning, the rest comes from the database.
+    /// Write a snapshot file: this is its beginning, the rest comes from the database. Then say
+    /// [`Input::SnapshotWritten`].
     Snapshot(SnapshotStart),
     /// Remove from disk whatever is above this zxid, except the snapshot that was just written there: the leader's
     /// database took its place. Done before anything else is appended.
@@ -149,6 +151,8 @@ pub struct Restored {
     pub load: LoadDatabase,
     /// The last txns, as many as are kept, oldest first.
     pub history: Vec<Logged>,
+    /// All of it is on stable storage.
+    pub durable: Durable,
 }
 
 /// What a server begins with.
@@ -158,8 +162,8 @@ pub struct Beginning {
     pub database: SharedDatabase,
     /// The last txns, as many as are kept, oldest first.
     pub history: Vec<Logged>,
-    /// The last txn in the log; -1 when the database is lost.
-    pub last_zxid: Zxid,
+    /// The last txn in the log, all of which is on stable storage; -1 when the database is lost.
+    pub durable: Durable,
     /// How many txns were replayed: they count towards the next snapshot.
     pub replayed_txns: u64,
     /// The epochs of a member of an ensemble; anything for a server alone.

@@ -10,6 +10,7 @@ use crate::auth::AuthRules;
 use crate::ids::{SessionId, Zxid};
 use crate::pipeline::{Database, LoadDatabase};
 use crate::proto::AclBytes;
+use crate::storage::Durable;
 use crate::storage::recovery::Restore;
 use crate::storage::snapshot::Trailer;
 use crate::storage::snapshot_body::SnapshotSink;
@@ -52,13 +53,18 @@ impl Loading {
     /// The database for a server that starts, and the last txns.
     #[must_use]
     pub fn finish(self, auth: Arc<AuthRules>) -> (Database, Vec<Logged>) {
-        let Restored { load, history } = self.into_restored();
-        (load.finish(auth), history)
+        self.tell();
+        (self.database.finish(auth), self.history.into())
     }
 
     /// What takes the place of another database.
     #[must_use]
-    pub fn into_restored(self) -> Restored {
+    pub fn into_restored(self, durable: Durable) -> Restored {
+        self.tell();
+        Restored { load: self.database, history: self.history.into(), durable }
+    }
+
+    fn tell(&self) {
         if self.mismatches > 0 || self.suspicion {
             tracing::error!(
                 txns = self.mismatches,
@@ -66,7 +72,6 @@ impl Loading {
                 "the tree's digest differs from what the files say"
             );
         }
-        Restored { load: self.database, history: self.history.into() }
     }
 
     /// A snapshot's digest at `zxid`.

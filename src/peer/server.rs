@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::core::{Core, Leave, Outcome, drop_request};
+use super::core::{Core, Leave, Outcome, WalkFor, drop_request};
 use super::following::Following;
 use super::leading::Leading;
 use super::local::LocalSessions;
@@ -154,7 +154,7 @@ impl Peer {
                 }
             }
             Input::Durable(durable) => {
-                self.core.durable = self.core.durable.max(durable.zxid());
+                self.core.durable = self.core.durable.max(durable);
                 match &mut self.role {
                     Role::Leading(leading) => leading.durable(&mut self.core),
                     Role::Following(following) => following.durable(&mut self.core, now, wake),
@@ -163,13 +163,15 @@ impl Peer {
             }
             Input::DiskFull(full) => self.disk_full(full)?,
             Input::WalkEnded(number, whole) => {
-                let whom = self.core.end_walk(number, whole);
+                let whom = self.core.end_walk(number);
+                if let (Role::Leading(leading), Some(whom)) = (&mut self.role, whom) {
+                    leading.walk_ended(&mut self.core, whom, whole);
+                }
+            }
+            Input::SnapshotWritten(number, durable) => {
+                self.core.snapshot_written(number, durable);
                 match &mut self.role {
-                    Role::Leading(leading) => {
-                        if let Some(whom) = whom {
-                            leading.walk_ended(&mut self.core, whom, whole);
-                        }
-                    }
+                    Role::Leading(leading) => leading.walk_ended(&mut self.core, WalkFor::File, true),
                     Role::Following(following) => following.walk_ended(&mut self.core, now, wake)?,
                     Role::WindingUp { .. } | Role::Looking { .. } => {}
                 }

@@ -7,8 +7,8 @@ use crate::ids::Zxid;
 pub struct Durable(Zxid);
 
 impl Durable {
-    /// Only for those who saw the flush return: the log writer, the simulated disk, and recovery, which flushes the
-    /// last log file once more before it believes what it has read.
+    /// Only for those who saw the flush return: the log writer, the snapshot writer, the simulated disk, and recovery, which
+    /// flushes the last log file once more before it believes what it has read.
     #[must_use]
     pub const fn after_flush(zxid: Zxid) -> Self {
         Durable(zxid)

@@ -193,7 +193,7 @@ proptest! {
             }
             Plan::Log { from, until } => {
                 // Without a window the log has to give everything, the last one as well.
-                let oldest = leader.history.bounds().map(|(min, _)| min).or(leader.last.next());
+                let oldest = leader.history.bounds().map(|(min, _)| min).or_else(|| leader.last.next());
                 prop_assert_eq!((from, Some(until)), (zxid, oldest));
                 prop_assert!(from < until);
             }

@@ -223,8 +223,8 @@ impl World {
         self.oracle.truncating(node, zxid);
         carry_out(&*disk, &plan).map_err(|error| error.to_string())?;
         let mut loading = Loading::new(self.process(node).tree, self.plan.history_txns);
-        recover(&*disk, &options, &mut loading).map_err(|error| error.to_string())?;
-        Ok(Some(loading.into_restored()))
+        let recovered = recover(&*disk, &options, &mut loading).map_err(|error| error.to_string())?;
+        Ok(Some(loading.into_restored(recovered.durable)))
     }
 
     pub(crate) fn log_read(&mut self, node: usize, link: LinkId, from: Zxid, until: Zxid) {
@@ -263,12 +263,13 @@ impl World {
             }
             Walked::Lost => {
                 process.snapshots.remove(at);
-                self.give(node, Input::WalkEnded(walk, false));
+                self.give(node, Input::SnapshotWritten(walk, None));
                 return;
             }
             Walked::Done => {}
         }
         let SnapshotJob { start, body } = process.snapshots.remove(at);
+        let zxid = start.zxid;
         let disk = self.disk(node);
         let written = write_snapshot_file(&disk, &start, &body);
         if disk.is_dead() {
@@ -278,6 +279,7 @@ impl World {
         if written.is_ok() {
             self.oracle.snapshot_written(node, start.zxid);
         }
-        self.give(node, Input::WalkEnded(walk, written.is_ok()));
+        let durable = written.is_ok().then(|| Durable::after_flush(zxid));
+        self.give(node, Input::SnapshotWritten(walk, durable));
     }
 }

@@ -13,6 +13,7 @@ use zkd::peer::{
 };
 use zkd::pipeline::{LaneState, PrepareRules, ServerStatistics, SharedDatabase};
 use zkd::session::Negotiation;
+use zkd::storage::Durable;
 use zkd::storage::epochs::{Epochs, open_epochs};
 use zkd::storage::recovery::{Origin, RecoveryOptions, consume_marker, recover};
 use zkd::tree::TreeOptions;
@@ -163,7 +164,7 @@ fn rules(plan: &Plan, node: usize, auth: &Arc<AuthRules>, seed: u64) -> PeerRule
 struct Found {
     database: SharedDatabase,
     history: Vec<Logged>,
-    last_zxid: Zxid,
+    durable: Durable,
     replayed: u64,
     epochs: Epochs,
 }
@@ -186,7 +187,7 @@ fn load(disk: &SimDisk, tree: TreeOptions, history_txns: usize, auth: &Arc<AuthR
         consume_marker(disk).map_err(|error| error.to_string())?;
     }
     let epochs = open_epochs(disk, recovered.last_zxid).map_err(|error| error.to_string())?;
-    Ok(Found { database, history, last_zxid: recovered.last_zxid, replayed: recovered.replayed, epochs })
+    Ok(Found { database, history, durable: recovered.durable, replayed: recovered.replayed, epochs })
 }
 
 impl World {
@@ -212,13 +213,13 @@ impl World {
             Err(error) => panic!("[recovery] {} does not start: {error}", self.name(node)),
         };
         self.trace(|world| {
-            format!("{} starts, last txn {}, epochs {:?}", world.name(node), found.last_zxid, found.epochs)
+            format!("{} starts, last txn {}, epochs {:?}", world.name(node), found.durable.zxid(), found.epochs)
         });
-        self.oracle.started(node, found.last_zxid, found.epochs);
+        self.oracle.started(node, found.durable.zxid(), found.epochs);
         let beginning = Beginning {
             database: Arc::clone(&found.database),
             history: found.history,
-            last_zxid: found.last_zxid,
+            durable: found.durable,
             replayed_txns: found.replayed,
             epochs: found.epochs,
         };
