@@ -19,6 +19,8 @@ use crate::pipeline::{Lane, LanePhase, LaneState, Received, WriteRequest, discon
 const SCRATCH_BYTES: usize = 64 * 1024;
 /// A sent buffer up to this size stays with its connection, a larger one is given back.
 const KEPT_BYTES_MAX: usize = 1024;
+/// A smaller one is quickly made anew: an idle client, who is sent a pong now and then, holds none.
+const KEPT_BYTES_MIN: usize = 256;
 /// Room for a frame that has begun, at least.
 const ROOM_BYTES_MIN: usize = 4096;
 /// Turns of read, answer, write before other connections of the thread get theirs.
@@ -86,7 +88,7 @@ impl Connection {
         let sent = std::mem::take(&mut self.sending);
         self.sent = 0;
         let mut state = self.lane.lock();
-        if sent.capacity() > 0 && sent.capacity() <= KEPT_BYTES_MAX {
+        if (KEPT_BYTES_MIN..=KEPT_BYTES_MAX).contains(&sent.capacity()) {
             state.recycle(sent);
         }
         state.set_waker(cx.waker());

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use crate::auth::{Identities, Identity};
 use crate::ids::ConnectionId;
 use crate::pipeline::{Lane, LanePhase, ReceiveRules, ServerStatistics};
 
@@ -54,7 +55,8 @@ pub struct Connections {
 #[derive(Debug, Default)]
 struct Lanes {
     all: HashMap<ConnectionId, (Arc<Lane>, u64)>,
-    per_address: HashMap<IpAddr, usize>,
+    /// How many come from each address, and who they all are before they say more.
+    per_address: HashMap<IpAddr, (usize, Identities)>,
 }
 
 impl Connections {
@@ -67,7 +69,7 @@ impl Connections {
         statistics: &Arc<ServerStatistics>,
     ) -> Option<Arc<Lane>> {
         let mut lanes = self.lanes.lock();
-        let from_here = lanes.per_address.get(&address.ip()).copied().unwrap_or(0);
+        let from_here = lanes.per_address.get(&address.ip()).map_or(0, |(count, _)| *count);
         let over = |max: usize, count: usize| max > 0 && count >= max;
         if over(limits.per_address_max, from_here) || over(limits.total_max, lanes.all.len()) {
             self.rejected.fetch_add(1, Relaxed);
@@ -75,9 +77,11 @@ impl Connections {
         }
         self.admitted.fetch_add(1, Relaxed);
         let id = ConnectionId(self.next.fetch_add(1, Relaxed));
-        let lane = Lane::new(id, address, now.wall_ms, Arc::clone(statistics));
+        let here = lanes.per_address.entry(address.ip());
+        let (count, identities) = here.or_insert_with(|| (0, [Identity::ip(address.ip())].into()));
+        *count += 1;
+        let lane = Lane::of(Arc::clone(identities), id, address, now.wall_ms, Arc::clone(statistics));
         lanes.all.insert(id, (Arc::clone(&lane), now.steady_ms));
-        *lanes.per_address.entry(address.ip()).or_default() += 1;
         Some(lane)
     }
 
@@ -88,7 +92,7 @@ impl Connections {
             return;
         }
         let ip = lane.address.ip();
-        if let Some(count) = lanes.per_address.get_mut(&ip) {
+        if let Some((count, _)) = lanes.per_address.get_mut(&ip) {
             *count -= 1;
             if *count == 0 {
                 lanes.per_address.remove(&ip);

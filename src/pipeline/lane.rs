@@ -171,11 +171,24 @@ impl Lane {
         established_ms: i64,
         statistics: Arc<ServerStatistics>,
     ) -> Arc<Self> {
+        let identities = [Identity::ip(address.ip())].into();
+        Self::of(identities, id, address, established_ms, statistics)
+    }
+
+    /// The same for somebody whose identities are known: those of one address can share them.
+    #[must_use]
+    pub fn of(
+        identities: Identities,
+        id: ConnectionId,
+        address: SocketAddr,
+        established_ms: i64,
+        statistics: Arc<ServerStatistics>,
+    ) -> Arc<Self> {
         let state = LaneState {
             phase: LanePhase::Greeting,
             session: SessionId::NONE,
             timeout_ms: 0,
-            identities: [Identity::ip(address.ip())].into(),
+            identities,
             heartbeat: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
