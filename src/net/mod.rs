@@ -39,7 +39,12 @@ pub trait Owner: Send + Sync {
 pub trait Inbox: Send + Sync {
     /// Takes one input.
     fn give(&self, input: Input);
+    /// Takes one input, and lets go of `hold` once it is handled: so that whoever reads a socket does not run ahead.
+    fn give_holding(&self, input: Input, hold: Hold);
 }
+
+/// Something that is dropped when the time has come.
+pub type Hold = Box<dyn Send>;
 
 /// What four bytes at the beginning of a connection are.
 #[derive(Clone, PartialEq, Eq, Debug)]

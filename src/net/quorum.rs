@@ -14,12 +14,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::Inbox;
 use super::peers::{Addresses, connect, listen_on};
+use super::{Hold, Inbox};
 use crate::ids::{LinkId, Sid};
 use crate::peer::{Input, SnapshotStart};
 use crate::pipeline::SharedDatabase;
@@ -34,6 +34,8 @@ const BATCH_BYTES: usize = 256 * 1024;
 const STEP_BYTES: usize = 64 * 1024;
 /// Room for what comes in, bytes.
 const ROOM_BYTES: usize = 64 * 1024;
+/// How many such pieces may wait for the owner; then the socket is not read.
+const UNHANDLED_MAX: usize = 64;
 /// How long the quorum port may be taken by somebody else before that is told.
 const BIND_RETRY: Duration = Duration::from_millis(50);
 
@@ -287,12 +289,13 @@ async fn read_learner(
     inbox: &Arc<dyn Inbox>,
 ) -> io::Result<()> {
     let mut buffer = BytesMut::new();
+    let room = Arc::new(Semaphore::new(UNHANDLED_MAX));
     loop {
         fill(&mut reader, &mut buffer).await?;
         let mut packets = Vec::new();
         stream.take(&mut buffer, &mut packets).map_err(io::Error::other)?;
         if !packets.is_empty() {
-            inbox.give(Input::FromLearner(link, packets));
+            inbox.give_holding(Input::FromLearner(link, packets), take(&room).await?);
         }
     }
 }
@@ -304,14 +307,21 @@ async fn read_leader(
     inbox: &Arc<dyn Inbox>,
 ) -> io::Result<()> {
     let mut buffer = BytesMut::new();
+    let room = Arc::new(Semaphore::new(UNHANDLED_MAX));
     loop {
         fill(&mut reader, &mut buffer).await?;
         let mut arrivals = Vec::new();
         stream.take(&mut buffer, &mut arrivals).map_err(io::Error::other)?;
         if !arrivals.is_empty() {
-            inbox.give(Input::FromLeader(link, arrivals));
+            inbox.give_holding(Input::FromLeader(link, arrivals), take(&room).await?);
         }
     }
+}
+
+/// A place among what waits for the owner.
+async fn take(room: &Arc<Semaphore>) -> io::Result<Hold> {
+    let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    Ok(Box::new(place))
 }
 
 async fn fill(reader: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<()> {

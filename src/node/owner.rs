@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::rim::Rim;
 use crate::admin::Inspect;
 use crate::ids::ConnectionId;
-use crate::net::{Clock, Inbox, Owner};
+use crate::net::{Clock, Hold, Inbox, Owner};
 use crate::peer::{Input, Machine, Peer, Report};
 use crate::pipeline::{Greeting, Lane, WriteRequest};
 
@@ -22,6 +22,8 @@ type Look = Box<dyn FnOnce(&mut Peer) + Send>;
 
 enum Message {
     Input(Input),
+    /// An input, and what is let go once it is handled.
+    Held(Input, Hold),
     Inspect(Look),
     /// Finish what is in flight, then end.
     Stop,
@@ -80,6 +82,10 @@ impl Inbox for OwnerHandle {
     fn give(&self, input: Input) {
         self.send(input);
     }
+
+    fn give_holding(&self, input: Input, hold: Hold) {
+        let _ended = self.sender.send(Message::Held(input, hold));
+    }
 }
 
 impl Inspect for OwnerHandle {
@@ -134,6 +140,7 @@ impl OwnerLoop {
             if self.peer.next_deadline().is_some_and(|at| at <= now.steady_ms) {
                 self.peer.handle(now, Input::Tick, &mut wake);
             }
+            drop(inputs.holds);
             for inspect in inputs.inspections {
                 inspect(&mut self.peer);
             }
@@ -160,6 +167,7 @@ impl OwnerLoop {
 struct Inputs {
     list: Vec<Input>,
     inspections: Vec<Look>,
+    holds: Vec<Hold>,
     stop: bool,
 }
 
@@ -181,6 +189,10 @@ impl Inputs {
                 _ => self.list.push(Input::Writes(more)),
             },
             Message::Input(input) => self.list.push(input),
+            Message::Held(input, hold) => {
+                self.list.push(input);
+                self.holds.push(hold);
+            }
             Message::Inspect(inspect) => self.inspections.push(inspect),
             Message::Stop => {
                 self.stop = true;
