@@ -17,8 +17,10 @@ use super::world::{Event, Node, World};
 pub(crate) struct Actor {
     /// What each server has said for elections.
     heard: BTreeMap<Node, String>,
-    /// Who was told to serve.
-    serve: Vec<Node>,
+    /// The connections to those who were told to serve.
+    serve: Vec<usize>,
+    /// The connections to those who told it to serve.
+    served: Vec<usize>,
     quiet: bool,
 }
 
@@ -51,7 +53,7 @@ impl World {
             None => return Err(format!("{node} and {to} are not connected")),
         };
         if words[0] == "UPTODATE" {
-            self.actors.get_mut(&node).expect("a scripted peer").serve.push(to);
+            self.actors.get_mut(&node).expect("a scripted peer").serve.push(id);
         }
         self.post(node, to, Mail::Bytes(id, bytes));
         Ok(())
@@ -70,11 +72,14 @@ impl World {
     /// A scripted learner answers pings.
     pub(crate) fn actor_answers_leader(&mut self, id: usize, node: Node, arrivals: &[Arrival]) {
         for arrival in arrivals {
-            if let Arrival::Packet(Packet::Ping(zxid)) = arrival
-                && !self.actors[&node].quiet
-            {
-                let pong = Packet::Pong { zxid: *zxid, sessions: Vec::new() }.to_bytes().to_vec();
-                self.send(id, node, pong);
+            let actor = self.actors.get_mut(&node).expect("a scripted peer");
+            match arrival {
+                Arrival::Packet(Packet::UpToDate) => actor.served.push(id),
+                Arrival::Packet(Packet::Ping(zxid)) if actor.served.contains(&id) && !actor.quiet => {
+                    let pong = Packet::Pong { zxid: *zxid, sessions: Vec::new() }.to_bytes().to_vec();
+                    self.send(id, node, pong);
+                }
+                Arrival::Packet(_) | Arrival::Database(_) => {}
             }
         }
     }
@@ -83,10 +88,8 @@ impl World {
     pub(crate) fn actor_ping(&mut self, node: Node) {
         let actor = &self.actors[&node];
         let serve = if actor.quiet { Vec::new() } else { actor.serve.clone() };
-        for to in serve {
-            if let Some(id) = self.link_between(node, to) {
-                self.send(id, node, Packet::Ping(Zxid::ZERO).to_bytes().to_vec());
-            }
+        for id in serve {
+            self.send(id, node, Packet::Ping(Zxid::ZERO).to_bytes().to_vec());
         }
         self.after(TICK_MS / 2, Event::ActorPing(node));
     }

@@ -93,7 +93,8 @@ pub(crate) fn request(words: &[&str]) -> Result<(OpCode, Vec<u8>), String> {
 impl World {
     /// A client connects, with its session if it has one.
     pub(crate) fn client_connects(&mut self, name: char, to: Node, words: &[&str]) -> Result<(), String> {
-        let timeout_ms = words.iter().find_map(|word| word.strip_suffix("ms")?.parse().ok()).unwrap_or(10_000);
+        let known_ms = self.clients.get(&name).map_or(10_000, |client| client.timeout_ms);
+        let timeout_ms = words.iter().find_map(|word| word.strip_suffix("ms")?.parse().ok()).unwrap_or(known_ms);
         let read_only = words.contains(&"read-only");
         if !self.servers.get(&to).is_some_and(|server| server.process.is_some()) {
             self.tell(format!("{name}: {to} cannot be reached"));

@@ -119,10 +119,7 @@ impl World {
     fn stand(&mut self, node: Node, standing: &Arc<Standing>) {
         let served = std::mem::replace(&mut self.process(node).serves, standing.serves);
         match standing.mode {
-            Mode::Looking => {
-                self.process(node).snapshot_waits = None;
-                self.become_role(node, Role::Looking, "");
-            }
+            Mode::Looking => self.become_role(node, Role::Looking, ""),
             Mode::ReadOnly => self.tell(format!("{node} SERVING read-only")),
             Mode::Standalone => self.tell(format!("{node} SERVING alone")),
             Mode::Leader | Mode::Follower | Mode::Observer if !served => {

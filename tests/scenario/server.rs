@@ -13,7 +13,7 @@ use zkd::peer::{
 };
 use zkd::pipeline::{PrepareRules, ServerStatistics, SharedDatabase};
 use zkd::session::Negotiation;
-use zkd::storage::epochs::open_epochs;
+use zkd::storage::epochs::{Epochs, open_epochs};
 use zkd::storage::recovery::{Origin, RecoveryOptions, consume_marker, recover};
 use zkd::zab::{ElectionRules, Ensemble};
 
@@ -185,7 +185,10 @@ impl World {
             history::write_snapshot_file(&disk, &start, &body).map_err(|error| error.to_string())?;
             consume_marker(&*disk).map_err(|error| error.to_string())?;
         }
-        let epochs = open_epochs(&*disk, recovered.last_zxid).map_err(|error| error.to_string())?;
+        let epochs = match self.settings.alone {
+            true => Epochs::default(),
+            false => open_epochs(&*disk, recovered.last_zxid).map_err(|error| error.to_string())?,
+        };
         let database: SharedDatabase = Arc::new(RwLock::new(database));
         let beginning = Beginning {
             database: Arc::clone(&database),

@@ -89,11 +89,13 @@ impl World {
 }
 
 fn log(disk: &dyn Disk) -> String {
-    let files = list_logs(disk).expect("a disk that works");
-    let mut walk = LogWalk::new(disk, &files, Zxid::ZERO, RecoveryOptions::default().body_bytes_max);
     let mut zxids = Vec::new();
-    while let Ok(Some(zxid)) = walk.advance() {
-        zxids.push(zxid);
+    for file in list_logs(disk).expect("a disk that works") {
+        let (files, before) = ([file.clone()], Zxid(file.zxid.0 - 1));
+        let mut walk = LogWalk::new(disk, &files, before, RecoveryOptions::default().body_bytes_max);
+        while let Ok(Some(zxid)) = walk.advance() {
+            zxids.push(zxid);
+        }
     }
     if zxids.is_empty() { "empty".to_owned() } else { runs(&zxids) }
 }

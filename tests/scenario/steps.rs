@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! servers 1:0x100000005 2:0            members and the txns in their logs; epochs as those txns say
-//! server 2 snapshot 0x100000004 log 0x100000005 epochs 1/1      the same in full: accepted/current
+//! server 2 snapshot 0x100000004 log 0x100000005-0x100000007 epochs 2/1      the same in full: accepted/current
+//! server 2 log 0x100000007 snapshot 0x100000005                 a snapshot amid the log
 //! observer 4 · apache 3                a member without a vote · a scripted peer in a server's place
 //! group 1 2 3 · weight 3 0             a group of these · what a vote weighs
-//! set window 3 | snapshots 8 | leaderServes no | localSessions | readonlymode | autocreate no | alone
+//! set window 3 | snapshots 8 | leaderServes no | localSessions | readonlymode | autocreate no | alone | pings
 //! times · watch N                      lines get their time · everything that N says, hears and writes is told
 //! start N.. · stop N · kill N · crash N          SIGTERM · SIGKILL · power cut: what was not flushed is lost
 //! crash N before|behind W              the power fails at W: flush, snapshot, acceptedEpoch, currentEpoch, truncate, forget
@@ -70,6 +71,9 @@ impl World {
             }
             ["start", ref servers @ ..] => {
                 for server in nodes(servers)? {
+                    if self.is_up(server) {
+                        return Err(format!("{server} runs already"));
+                    }
                     if let Err(reason) = self.start(server) {
                         self.tell(format!("{server} does not start: {reason}"));
                     }
@@ -181,8 +185,11 @@ impl World {
     fn member_in_full(&mut self, node: Node, words: &[&str]) -> Result<(), String> {
         let mut machine = Server::default();
         let (mut snapshot, mut before, mut logged, mut epochs) = (Zxid::ZERO, Vec::new(), Vec::new(), None);
+        let mut later = Vec::new();
         for pair in words.chunks(2) {
             match pair {
+                // A second one, amid the log.
+                ["snapshot", of] if !logged.is_empty() => later.push(zxids(of)),
                 ["snapshot", of] => {
                     before = if of.contains(',') || zxid(of).counter() < 1000 { zxids(of) } else { Vec::new() };
                     snapshot = before.last().copied().unwrap_or_else(|| zxid(of));
@@ -198,6 +205,9 @@ impl World {
         }
         self.settings.members.entry(node).or_insert("participant");
         history::write(&machine.disk, snapshot, &before, &logged);
+        for holds in later {
+            history::write(&machine.disk, *holds.last().ok_or("a snapshot of nothing")?, &holds, &[]);
+        }
         machine.boot = self.servers.get(&node).map_or(0, |old| old.boot);
         self.servers.insert(node, machine);
         let last = logged.last().copied().unwrap_or(snapshot).epoch();
@@ -217,6 +227,7 @@ impl World {
             ["readonlymode"] => settings.read_only_mode = true,
             ["autocreate", "no"] => settings.autocreate = false,
             ["alone"] => settings.alone = true,
+            ["pings"] => self.pings = true,
             other => return Err(format!("nothing is called {other:?}")),
         }
         Ok(())

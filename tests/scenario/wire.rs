@@ -197,7 +197,7 @@ impl World {
             }
         }
         self.notified.retain(|(from, _), _| *from != node);
-        let others: Vec<Node> = self.servers.keys().copied().filter(|other| *other != node).collect();
+        let others: Vec<Node> = self.settings.members.keys().copied().filter(|other| *other != node).collect();
         for other in others {
             if self.acquainted.remove(&pair(node, other)) {
                 self.give(other, Input::Reachable(Sid(node), false));
@@ -270,7 +270,7 @@ impl World {
     }
 
     fn see(&mut self, from: Node, to: Node, packet: &Packet) {
-        if !matches!(packet, Packet::Ping(_) | Packet::Pong { .. }) {
+        if self.pings || !matches!(packet, Packet::Ping(_) | Packet::Pong { .. }) {
             self.tell(format!("{from} -> {to} {}", words::packet(packet)));
         }
     }

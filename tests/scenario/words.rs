@@ -31,6 +31,8 @@ pub(crate) fn packet(packet: &Packet) -> String {
         Packet::Revalidated { valid, .. } => format!("REVALIDATE valid={valid}"),
         Packet::Sync => "SYNC".to_owned(),
         Packet::HandOver(sid) => format!("HANDOVER to {}", sid.0),
+        Packet::Ping(_) => "PING".to_owned(),
+        Packet::Pong { sessions, .. } => format!("PING with {} sessions", sessions.len()),
         other => format!("{other:?}"),
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct World {
     /// Directions of which the story wants to see everything.
     pub(crate) watched: BTreeSet<Node>,
     pub(crate) times: bool,
+    /// Whether pings are told as well.
+    pub(crate) pings: bool,
     began_ms: u64,
     seen: Vec<String>,
 }
@@ -75,6 +77,7 @@ impl World {
             held: BTreeMap::new(),
             watched: BTreeSet::new(),
             times: false,
+            pings: false,
             began_ms: 0,
             seen: Vec::new(),
         }
