@@ -226,7 +226,7 @@ fn limits(config: &Config) -> ConnectionLimits {
         frame_bytes_max: config.frame_bytes_max,
         per_address_max: config.connections_per_address_max,
         total_max: config.connections_max,
-        outstanding_max: config.outstanding_max,
+        outstanding_max: outstanding_max(config),
         receive: ReceiveRules {
             large: LargeRequestRules {
                 threshold: config.large_request_threshold,
@@ -236,6 +236,16 @@ fn limits(config: &Config) -> ConnectionLimits {
         },
         sessionless_ms: config.sessionless_ms,
         keep_alive: config.client_keep_alive,
+    }
+}
+
+/// Of many servers each takes its share (CF-35).
+fn outstanding_max(config: &Config) -> i64 {
+    let servers = i64::try_from(config.members.servers.len()).unwrap_or(i64::MAX);
+    if config.is_distributed() && servers > 2 {
+        (config.outstanding_max / (servers - 1)).max(1)
+    } else {
+        config.outstanding_max
     }
 }
 
