@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) sync_from_log: bool,
     pub(crate) force_snapshot: bool,
     pub(crate) leader_serves: bool,
+    /// Observers keep a log of their own.
+    pub(crate) observer_writes: bool,
     pub(crate) snapshot_txns: u64,
     /// Mean time through the network.
     pub(crate) latency: Us,
@@ -99,6 +101,7 @@ impl Plan {
             sync_from_log: random.u32(0..4) > 0,
             force_snapshot: random.u32(0..10) == 0,
             leader_serves: random.u32(0..8) > 0,
+            observer_writes: random.u32(0..4) > 0,
             snapshot_txns: *pick(random, &[8, 30, 100, 10_000]),
             latency: *pick(random, &[100, 500, 2000, 8000]),
             flush: *pick(random, &[50, 500, 2000, 10_000]),

@@ -150,7 +150,7 @@ fn rules(plan: &Plan, node: usize, auth: &Arc<AuthRules>, seed: u64) -> PeerRule
             force_snapshot: plan.force_snapshot,
             sync_from_log: plan.sync_from_log,
             connect_retry_ms: 100,
-            observer_writes: true,
+            observer_writes: plan.observer_writes,
             observer_reconnect_ms: 0,
             observer_delay_ms: 200,
             local_sessions: false,

@@ -46,6 +46,8 @@ pub(crate) struct Oracle {
     /// Leaderships of processes that still run.
     reigns: BTreeSet<(usize, Epoch)>,
     txns: usize,
+    /// Observers that keep no log: they promise nothing.
+    forgetful: Vec<usize>,
     /// Writes that were answered.
     pub(crate) writes_answered: u64,
     pub(crate) reads_answered: u64,
@@ -68,6 +70,7 @@ impl Oracle {
             standing: vec![Standing::default(); plan.servers()],
             reigns: BTreeSet::new(),
             txns: 0,
+            forgetful: if plan.observer_writes { Vec::new() } else { (plan.voters..plan.servers()).collect() },
             writes_answered: 0,
             reads_answered: 0,
         }
@@ -125,6 +128,9 @@ impl Oracle {
     }
 
     pub(crate) fn told_leader(&mut self, node: usize, bytes: &[u8]) {
+        if self.forgetful.contains(&node) {
+            return;
+        }
         self.promises.told(node, bytes, &self.lineage, self.durability.durable[node]);
     }
 
