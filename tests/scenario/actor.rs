@@ -60,8 +60,7 @@ impl World {
     }
 
     pub(crate) fn actor_hears(&mut self, from: Node, to: Node, bytes: &[u8]) {
-        let notification =
-            Notification::decode(&Bytes::copy_from_slice(&bytes[4..])).expect("a notification of a zkd");
+        let notification = Notification::decode(&Bytes::copy_from_slice(&bytes[4..])).expect("a notification of a zkd");
         let said = words::notification(&notification);
         let actor = self.actors.get_mut(&to).expect("a scripted peer");
         if actor.heard.insert(from, said.clone()).as_ref() != Some(&said) {

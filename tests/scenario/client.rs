@@ -96,7 +96,7 @@ impl World {
         let known_ms = self.clients.get(&name).map_or(10_000, |client| client.timeout_ms);
         let timeout_ms = words.iter().find_map(|word| word.strip_suffix("ms")?.parse().ok()).unwrap_or(known_ms);
         let read_only = words.contains(&"read-only");
-        if !self.servers.get(&to).is_some_and(|server| server.process.is_some()) {
+        if self.servers.get(&to).is_none_or(|server| server.process.is_none()) {
             self.tell(format!("{name}: {to} cannot be reached"));
             return Ok(());
         }

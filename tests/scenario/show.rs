@@ -30,9 +30,9 @@ fn znodes(database: &Database) -> String {
         if path.is_empty() || path == "/" || path.starts_with("/zookeeper") {
             continue;
         }
-        let place = path[1..].split_once('.').and_then(|(epoch, counter)| {
-            Some(Zxid::new(epoch.parse().ok()?, counter.parse().ok()?))
-        });
+        let place = path[1..]
+            .split_once('.')
+            .and_then(|(epoch, counter)| Some(Zxid::new(epoch.parse().ok()?, counter.parse().ok()?)));
         match place {
             Some(zxid) => history.push(zxid),
             None => {
@@ -71,7 +71,8 @@ impl World {
     fn holds(&self, node: Node) -> String {
         let server = &self.servers[&node];
         let disk = &*server.disk;
-        let epoch = |file| read_epoch(disk, file).ok().flatten().map_or("-".to_owned(), |epoch| epoch.to_string());
+        let epoch =
+            |file| read_epoch(disk, file).ok().flatten().map_or_else(|| "-".to_owned(), |epoch| epoch.to_string());
         let snapshots = list_snapshots(disk).expect("a disk that works");
         let snapshots: Vec<_> = snapshots.iter().map(|file| file.zxid.to_string()).collect();
         let tree = match &server.process {

@@ -234,8 +234,7 @@ impl World {
     }
 
     fn partition(&mut self, words: &[&str]) -> Result<(), String> {
-        let sides: Vec<Vec<Node>> =
-            words.split(|word| *word == "|").map(nodes).collect::<Result<_, _>>()?;
+        let sides: Vec<Vec<Node>> = words.split(|word| *word == "|").map(nodes).collect::<Result<_, _>>()?;
         for (at, side) in sides.iter().enumerate() {
             for other in sides.iter().enumerate().filter(|(other, _)| *other != at).flat_map(|(_, nodes)| nodes) {
                 for node in side {

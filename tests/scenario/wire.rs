@@ -208,7 +208,9 @@ impl World {
     fn lost(&mut self, id: usize, end: usize) {
         let Link { learner, leader, learner_link, leader_link, .. } = self.links[id];
         match end {
-            0 if self.actors.contains_key(&learner) => self.tell(format!("{leader} closes its connection to {learner}")),
+            0 if self.actors.contains_key(&learner) => {
+                self.tell(format!("{leader} closes its connection to {learner}"))
+            }
             1 if self.actors.contains_key(&leader) => self.tell(format!("{learner} closes its connection to {leader}")),
             0 => self.give(learner, Input::LeaderGone(learner_link)),
             _ => self.give(leader, Input::LearnerGone(leader_link)),

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use zkd::ids::{SessionId, Zxid};
 use zkd::txn::{Entry, Txn};
-use zkd::zab::{LearnerInfo, LearnerRequest, Notification, PROTOCOL_VERSION, Packet, PeerState, SNAPSHOT_SIGNATURE, Vote};
+use zkd::zab::{
+    LearnerInfo, LearnerRequest, Notification, PROTOCOL_VERSION, Packet, PeerState, SNAPSHOT_SIGNATURE, Vote,
+};
 
 use super::client::request;
 use super::history::{create, database, txn, walk, zxid, zxids};
@@ -109,7 +111,11 @@ pub(crate) fn packet_bytes(from: Node, words: &[&str]) -> Result<Vec<u8>, String
                 Some(&"trailing") => [&txn(zxid).1[..], b"rubbish"].concat().into(),
                 Some(other) => return Err(format!("no txn is called {other:?}")),
             };
-            if words[0] == "INFORM" { Packet::Inform { zxid, txn: bytes } } else { Packet::Proposal { zxid, txn: bytes } }
+            if words[0] == "INFORM" {
+                Packet::Inform { zxid, txn: bytes }
+            } else {
+                Packet::Proposal { zxid, txn: bytes }
+            }
         }
         "COMMIT" => Packet::Commit(place()?),
         "ACK" => Packet::Ack(place()?),
