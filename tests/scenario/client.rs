@@ -9,7 +9,9 @@ use zkd::ids::{ConnectionId, SessionId, Zxid};
 use zkd::jute::JuteWrite;
 use zkd::peer::Input;
 use zkd::pipeline::{Lane, LanePhase, LargeRequestRules, ReceiveRules, Received, disconnect, greet, receive};
-use zkd::proto::{ConnectRequest, ConnectResponse, ErrorCode, OPEN_ACL, OpCode, ReplyHeader, RequestHeader};
+use zkd::proto::{
+    ConnectRequest, ConnectResponse, ErrorCode, MultiHeader, OPEN_ACL, OpCode, ReplyHeader, RequestHeader,
+};
 use zkd::session::password;
 
 use super::world::{Event, Node, World};
@@ -50,14 +52,14 @@ pub(crate) fn request(words: &[&str]) -> Result<(OpCode, Vec<u8>), String> {
     let mut body = Vec::new();
     let path = |at: usize| words.get(at).copied().ok_or("a path is missing");
     let op = match words[0] {
-        "create" => {
+        op @ ("create" | "create2") => {
             let flags = i32::from(words.contains(&"ephemeral"));
             let data = words.get(2).filter(|word| **word != "ephemeral").copied().unwrap_or_default();
             body.ustring(path(1)?);
             body.buffer(Some(data.as_bytes()));
             body.extend_from_slice(OPEN_ACL.as_bytes());
             body.int(flags);
-            OpCode::CREATE
+            if op == "create" { OpCode::CREATE } else { OpCode::CREATE2 }
         }
         "set" => {
             body.ustring(path(1)?);
@@ -83,6 +85,15 @@ pub(crate) fn request(words: &[&str]) -> Result<(OpCode, Vec<u8>), String> {
             body.ustring(path(1)?);
             body.int(-1);
             OpCode::CHECK
+        }
+        "multi" => {
+            for part in words[1..].split(|word| *word == ",") {
+                let (op, record) = request(part)?;
+                MultiHeader { op, done: false, error: -1 }.encode(&mut body);
+                body.extend_from_slice(&record);
+            }
+            MultiHeader::END.encode(&mut body);
+            OpCode::MULTI
         }
         "close" => OpCode::CLOSE_SESSION,
         other => return Err(format!("nobody can ask for {other:?}")),
@@ -336,6 +347,8 @@ impl World {
         } else if asked.starts_with("get") {
             let length = usize::from(body[3]);
             format!("\"{}\"", String::from_utf8_lossy(&body[4..4 + length]))
+        } else if asked.starts_with("multi") && body[4] == 0 && body[..4] == [0xff; 4] {
+            "failed".to_owned()
         } else if asked == "sync" {
             "done".to_owned()
         } else {

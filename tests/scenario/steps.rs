@@ -16,7 +16,7 @@
 //! disconnect N M                       their quorum connection breaks
 //! wait 3 s · show N..                  time passes · what servers hold
 //! A connects to N [3000ms] [read-only] · A leaves · A falls silent
-//! A create|set|get|delete|check /path [data] [ephemeral] [watch] · A sync · A close
+//! A create|set|get|delete|check /path [data] [ephemeral] [watch] · A multi create /a , set /b 1 · A sync · A close
 //! N -> M PACKET …                      a scripted peer speaks on the quorum port; FOLLOWERINFO connects
 //! N -> M vote LOOKING leader=3 zxid=0x… epoch=1 round=1 [version=] [config=] [bytes=]
 //! N falls quiet                        a scripted peer stops answering pings

@@ -49,6 +49,16 @@ pub(crate) fn entry(bytes: &[u8]) -> String {
         Txn::Error(code) => format!("error {code:?}"),
         Txn::CreateSession(_) => "createSession".to_owned(),
         Txn::CloseSession(_) => "closeSession".to_owned(),
+        Txn::Multi(parts) => {
+            let parts: Vec<_> = parts
+                .iter()
+                .map(|(op, part)| match part {
+                    Txn::Error(code) => format!("error {code:?}"),
+                    _ => format!("{op:?}"),
+                })
+                .collect();
+            format!("multi of {}", parts.join(", "))
+        }
         _ => format!("{:?}", entry.header.op),
     }
 }
