@@ -46,6 +46,7 @@ impl World {
             ["observer", id] => self.role(node(id)?, "observer"),
             ["apache", id] => {
                 self.settings.members.entry(node(id)?).or_insert("participant");
+                self.servers.remove(&node(id)?);
                 self.act(node(id)?);
                 Ok(())
             }
