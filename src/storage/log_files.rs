@@ -89,10 +89,11 @@ pub fn files_to_replay(disk: &dyn Disk, done: Zxid) -> io::Result<(Vec<LogFile>,
     Ok((files_from(files, Zxid(done.0.saturating_add(1))).to_vec(), blank.to_vec()))
 }
 
-/// Whether no txn can be missing between the two: the next one of the epoch, or the first one of a later epoch.
+/// Whether no txn can be missing between the two: the next number, or the first one of a later epoch. A server alone
+/// counts on from the end of one epoch into the next, without leaving out its 0.
 #[must_use]
 pub fn follows(previous: Zxid, next: Zxid) -> bool {
-    previous.next() == Some(next) || (next.epoch() > previous.epoch() && next.counter() == 1)
+    previous.0.checked_add(1) == Some(next.0) || (next.epoch() > previous.epoch() && next.counter() == 1)
 }
 
 /// How the last file of the log ends.
@@ -247,6 +248,15 @@ fn next_record<R: Read>(reader: &mut LogReader<R>, is_last_file: bool) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_follows_leaves_no_number_out() {
+        let first = Zxid::new(1, u32::MAX);
+        assert!(follows(Zxid::new(1, 4), Zxid::new(1, 5)) && follows(Zxid::new(1, 4), Zxid::new(3, 1)));
+        assert!(!follows(Zxid::new(1, 4), Zxid::new(1, 6)) && !follows(Zxid::new(1, 4), Zxid::new(2, 2)));
+        // A server alone rolls over.
+        assert!(follows(first, Zxid::new(2, 0)) && !follows(Zxid::new(1, 4), Zxid::new(2, 0)));
+    }
 
     #[test]
     fn the_files_for_a_zxid_begin_with_the_one_that_may_hold_it() {

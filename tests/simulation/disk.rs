@@ -175,6 +175,16 @@ impl SimDisk {
         }
     }
 
+    /// The power is cut, and everything that was not flushed is lost.
+    #[allow(dead_code, reason = "the scenarios' power cuts")]
+    pub(crate) fn lose_unflushed(&self) {
+        let mut state = self.state.borrow_mut();
+        (state.dead, state.fuse) = (false, None);
+        state.pending.clear();
+        state.names = state.flushed_names.clone();
+        state.inodes.iter_mut().for_each(|inode| inode.live.clone_from(&inode.flushed));
+    }
+
     /// The power is cut.
     pub(crate) fn power_cut(&self, random: &mut fastrand::Rng) {
         let mut state = self.state.borrow_mut();
