@@ -28,6 +28,9 @@ PORTS = range(15000, 32000)
 # How a process may have ended: not yet, killed, or stopped. Apache answers SIGTERM with 143.
 ENDS = (None, -signal.SIGKILL, -signal.SIGTERM, 0, 143)
 
+# Lines that no server may write, whatever happens to it: bugs, whether or not a client has noticed.
+BAD_LINES = re.compile(r"\bERROR\b|panicked|something is missing|out of its turn")
+
 _taken = set()
 
 
@@ -243,7 +246,7 @@ class Ensemble:
 
     def assert_no_errors(self):
         for member in self.members:
-            bad = [line for line in member.log_text().splitlines() if re.search(r"\bERROR\b|panicked", line)]
+            bad = [line for line in member.log_text().splitlines() if BAD_LINES.search(line)]
             assert not bad, "server %d: %s" % (member.number, "\n".join(bad[:20]))
 
     def stop(self):
