@@ -144,12 +144,12 @@ class Member:
             return ""
 
     def mode(self):
-        """leader, follower, observer, or looking; `paused` or `gone` are what is known without asking."""
+        """leader, follower, observer, read-only, or looking; `paused` or `gone` are what is known without asking."""
         if self.paused:
             return "paused"
         if not self.runs:
             return "gone"
-        found = re.search(r"^Mode: (\w+)$", self.word("srvr"), re.M)
+        found = re.search(r"^Mode: ([\w-]+)$", self.word("srvr"), re.M)
         return found[1] if found else "looking"
 
     def connect(self, **kwargs):
