@@ -84,15 +84,19 @@ class Member:
     """One server of an ensemble: a process that comes and goes, and a directory that stays."""
     host = "127.0.0.1"
 
-    def __init__(self, number, kind, extra):
+    def __init__(self, number, kind, extra, observes=False):
         self.number = number
+        self.observes = observes
+        if observes:
+            extra = {**extra, "peerType": "observer"}
         self.server = kind(extra=extra, port=lasting_port())
         self.paused = False
         self.ports = lasting_port(), lasting_port()
 
     def configure(self, members):
         for other in members:
-            self.server.extra["server.%d" % other.number] = "%s:%d:%d" % (other.host, *other.ports)
+            self.server.extra["server.%d" % other.number] = "%s:%d:%d%s" % (
+                other.host, *other.ports, ":observer" if other.observes else "")
         os.makedirs(self.server.data_dir)
         with open(os.path.join(self.server.data_dir, "myid"), "w") as f:
             f.write("%d\n" % self.number)
@@ -160,13 +164,14 @@ class Member:
 
 
 class Ensemble:
-    """Servers of one kind, or of several: `kind` is one for all, or a list with one for each."""
+    """Servers of one kind, or of several: `kind` is one for all, or a list with one for each. The last are observers."""
     member = Member
 
-    def __init__(self, kind, size=3, extra=None):
+    def __init__(self, kind, size=3, extra=None, observers=0):
         kinds = kind if isinstance(kind, list) else [kind] * size
         extra = {"initLimit": "10", "syncLimit": "5", **(extra or {})}
-        self.members = [self.member(number, one, extra) for number, one in enumerate(kinds, 1)]
+        self.members = [self.member(number, one, extra, observes=number > len(kinds) - observers)
+                        for number, one in enumerate(kinds, 1)]
         for member in self.members:
             member.configure(self.members)
 
@@ -178,7 +183,7 @@ class Ensemble:
 
     @property
     def quorum(self):
-        return len(self.members) // 2 + 1
+        return sum(not member.observes for member in self.members) // 2 + 1
 
     def launch(self):
         for member in self.members:
@@ -195,8 +200,10 @@ class Ensemble:
             for member in self.members:
                 member.assert_not_failed()
             modes.update({member.number: member.mode() for member in among or self.members})
-            here = [mode for mode in modes.values() if mode not in ("gone", "paused")]
-            return here.count("leader") == 1 and here.count("follower") == len(here) - 1
+            here = {number: mode for number, mode in modes.items() if mode not in ("gone", "paused")}
+            return list(here.values()).count("leader") == 1 and all(
+                mode == "observer" if self[number].observes else mode in ("leader", "follower")
+                for number, mode in here.items())
 
         poll(settled, seconds, lambda: "the roles are %s" % modes)
         return next(self[number] for number, mode in modes.items() if mode == "leader")
