@@ -424,8 +424,11 @@ fn a_writer_that_has_failed_takes_nothing_more() {
     let mut zxid = 0;
     let refused = loop {
         zxid += 1;
-        if let Err(refused) = writer.append(vec![txn(zxid)]) {
-            break refused;
+        match writer.append(vec![txn(zxid)]) {
+            Ok(()) => {}
+            // It has not come to failing yet.
+            Err((Rejected::Busy, _)) => zxid -= 1,
+            Err(refused) => break refused,
         }
         thread::yield_now();
     };

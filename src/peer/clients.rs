@@ -215,8 +215,8 @@ impl Clients {
             return None;
         }
         if !core.ensemble().local_sessions_upgrade {
-            // In a multi it is the part that fails: the leader says so.
-            return (op != OpCode::MULTI).then_some(ErrorCode::EPHEMERAL_ON_LOCAL_SESSION);
+            // The leader says so.
+            return None;
         }
         let Session { timeout_ms, heartbeat, owner, .. } = local.remove(session)?;
         if let Some(SessionOwner::Connection(connection)) = owner {

@@ -35,9 +35,13 @@ impl Reading {
         wake: &mut Vec<Waker>,
     ) {
         let known = self.local.sessions().get(greeting.session).is_some();
-        let welcome = greeting.read_only == Some(true) && (greeting.session == SessionId::NONE || known);
-        if core.stopping || !welcome {
+        let is_new = greeting.session == SessionId::NONE;
+        // With local sessions it may have been one of another server: it is over. Without, it may live on elsewhere.
+        let is_over = !is_new && !known && core.ensemble().local_sessions;
+        if core.stopping || greeting.read_only != Some(true) || !(is_new || known || is_over) {
             wake.extend(lane.lock().cut());
+        } else if is_over {
+            wake.extend(lane.refuse(Some(true)));
         } else if known {
             self.local.reattach(core, now, lane, greeting, wake);
         } else {

@@ -169,6 +169,16 @@ pub enum RecoveryError {
         /// The oldest log.
         log: String,
     },
+    /// A snapshot that cannot be read, and a log that does not hold what is in it.
+    #[error(
+        "{snapshot} cannot be read, and behind {last} the log does not lead to it: txns are missing; {ADVICE_COPY}"
+    )]
+    Hole {
+        /// The snapshot.
+        snapshot: String,
+        /// The last txn before it.
+        last: Zxid,
+    },
     /// Snapshots, and none of them good.
     #[error("none of the {} newest snapshots can be loaded: {}; {ADVICE_COPY}", tried.len(), Joined(tried))]
     NoGoodSnapshot {
@@ -229,13 +239,14 @@ pub fn recover(
         notes.push(Note::MarkerFound);
     }
     restore.reset();
-    let origin = match load_snapshot(disk, restore, &mut notes)? {
+    let mut unread = Vec::new();
+    let origin = match load_snapshot(disk, restore, &mut notes, &mut unread)? {
         Some((file, trailer)) => Origin::Snapshot(file, trailer),
         None => without_snapshot(disk, options, marker)?,
     };
     let (start, last_zxid, replayed) = match &origin {
-        Origin::Snapshot(file, _) => replay(disk, options, file.zxid, restore, &mut notes)?,
-        Origin::TrustedLogs => replay(disk, options, Zxid::ZERO, restore, &mut notes)?,
+        Origin::Snapshot(file, _) => replay(disk, options, (file.zxid, &unread), restore, &mut notes)?,
+        Origin::TrustedLogs => replay(disk, options, (Zxid::ZERO, &unread), restore, &mut notes)?,
         Origin::New => (Vec::new(), Zxid::ZERO, 0),
         Origin::Lost => (Vec::new(), Zxid(-1), 0),
     };
@@ -271,11 +282,12 @@ pub fn consume_marker(disk: &dyn Disk) -> io::Result<()> {
     }
 }
 
-/// Loads the newest good snapshot; `None` when there is no snapshot at all.
+/// Loads the newest good snapshot; `None` when there is no snapshot at all. Newer ones go to `unread`.
 fn load_snapshot(
     disk: &dyn Disk,
     restore: &mut impl Restore,
     notes: &mut Vec<Note>,
+    unread: &mut Vec<SnapshotFile>,
 ) -> Result<Option<(SnapshotFile, Trailer)>, RecoveryError> {
     let (mut skipped, mut tried) = (Vec::new(), 0);
     for file in list_snapshots(disk)? {
@@ -283,7 +295,8 @@ fn load_snapshot(
             break;
         }
         if !looks_whole(disk, &file)? {
-            skipped.push(Note::SnapshotNotWhole(file.name));
+            skipped.push(Note::SnapshotNotWhole(file.name.clone()));
+            unread.push(file);
             continue;
         }
         tried += 1;
@@ -296,6 +309,7 @@ fn load_snapshot(
             }
             Err(error) => {
                 skipped.push(Note::SnapshotBad(error));
+                unread.push(file);
                 restore.reset();
             }
         }
@@ -314,10 +328,13 @@ fn without_snapshot(disk: &dyn Disk, options: &RecoveryOptions, marker: bool) ->
 }
 
 /// Replays everything above `done`, then mends the end. Returns the files that were read, the last zxid and a count.
+///
+/// A snapshot that cannot be read may be a leader's database that took the place of this server's: then the log does not
+/// hold what came before it, and between two epochs that does not show in the zxids. So the log has to hold its zxid.
 fn replay(
     disk: &dyn Disk,
     options: &RecoveryOptions,
-    done: Zxid,
+    (done, unread): (Zxid, &[SnapshotFile]),
     restore: &mut impl Restore,
     notes: &mut Vec<Note>,
 ) -> Result<(Vec<LogFile>, Zxid, u64), RecoveryError> {
@@ -325,10 +342,14 @@ fn replay(
     let mut walk = LogWalk::new(disk, &files, done, options.body_bytes_max);
     let (mut last, mut count) = (done, 0);
     while let Some(zxid) = walk.advance()? {
+        if zxid.epoch() != last.epoch() {
+            expect_no_hole(unread, last, Some(zxid))?;
+        }
         apply(&walk, zxid, restore)?;
         last = zxid;
         count += 1;
     }
+    expect_no_hole(unread, last, None)?;
     for log in blank {
         disk.remove(Dir::Logs, &log.name)?;
         disk.sync_dir(Dir::Logs)?;
@@ -346,6 +367,15 @@ fn replay(
         }
     }
     Ok((files, last, count))
+}
+
+/// Whether something may be missing between two txns that follow each other in the log, or behind the last one.
+fn expect_no_hole(unread: &[SnapshotFile], last: Zxid, next: Option<Zxid>) -> Result<(), RecoveryError> {
+    let is_between = |file: &&SnapshotFile| file.zxid > last && next.is_none_or(|next| file.zxid < next);
+    match unread.iter().find(is_between) {
+        Some(file) => Err(RecoveryError::Hole { snapshot: file.name.clone(), last }),
+        None => Ok(()),
+    }
 }
 
 fn apply(walk: &LogWalk<'_>, zxid: Zxid, restore: &mut impl Restore) -> Result<(), RecoveryError> {

@@ -156,6 +156,23 @@ fn a_bad_newest_snapshot_costs_a_reset_and_a_longer_replay() {
 }
 
 #[test]
+fn a_bad_snapshot_that_the_log_does_not_lead_to_is_refused() {
+    let epoch = |epoch: i64| epoch << 32;
+    let refused = |txns: &[i64], bad: i64| {
+        let disk = MemoryDisk::new();
+        snapshot(&disk, epoch(1) + 1);
+        let newest = snapshot(&disk, bad);
+        disk.edit(Dir::Snapshots, &newest, |bytes| bytes[50] ^= 1).expect("just written");
+        log(&disk, txns);
+        matches!(default_run(&disk).1, Err(RecoveryError::Hole { .. }))
+    };
+    let txns = [epoch(1) + 1, epoch(1) + 2, epoch(3) + 1, epoch(3) + 2];
+    assert!(refused(&txns, epoch(2) + 7), "a leader's database, which came between two epochs");
+    assert!(refused(&txns, epoch(3) + 9), "and one that came last");
+    assert!(!refused(&txns, epoch(1) + 2) && !refused(&txns, epoch(3) + 1), "one of what is in the log");
+}
+
+#[test]
 fn no_good_snapshot_is_refused_even_without_logs() {
     let disk = MemoryDisk::new();
     disk.put(Dir::Snapshots, "snapshot.5", "");
