@@ -169,6 +169,14 @@ pub enum RecoveryError {
         /// The oldest log.
         log: String,
     },
+    /// A snapshot that was whole once, and nothing else that holds what it held.
+    #[error("snapshot.{:x} is damaged, and the log does not lead there from {behind}: {ADVICE_COPY}", snapshot.0)]
+    LostWithSnapshot {
+        /// What is damaged.
+        snapshot: Zxid,
+        /// The last txn before it that there is.
+        behind: Zxid,
+    },
     /// Snapshots, and none of them good.
     #[error("none of the {} newest snapshots can be loaded: {}; {ADVICE_COPY}", tried.len(), Joined(tried))]
     NoGoodSnapshot {
@@ -229,13 +237,14 @@ pub fn recover(
         notes.push(Note::MarkerFound);
     }
     restore.reset();
-    let origin = match load_snapshot(disk, restore, &mut notes)? {
+    let mut damaged = Vec::new();
+    let origin = match load_snapshot(disk, restore, &mut notes, &mut damaged)? {
         Some((file, trailer)) => Origin::Snapshot(file, trailer),
         None => without_snapshot(disk, options, marker)?,
     };
     let (start, last_zxid, replayed) = match &origin {
-        Origin::Snapshot(file, _) => replay(disk, options, file.zxid, restore, &mut notes)?,
-        Origin::TrustedLogs => replay(disk, options, Zxid::ZERO, restore, &mut notes)?,
+        Origin::Snapshot(file, _) => replay(disk, options, (file.zxid, &damaged), restore, &mut notes)?,
+        Origin::TrustedLogs => replay(disk, options, (Zxid::ZERO, &damaged), restore, &mut notes)?,
         Origin::New => (Vec::new(), Zxid::ZERO, 0),
         Origin::Lost => (Vec::new(), Zxid(-1), 0),
     };
@@ -271,11 +280,13 @@ pub fn consume_marker(disk: &dyn Disk) -> io::Result<()> {
     }
 }
 
-/// Loads the newest good snapshot; `None` when there is no snapshot at all.
+/// Loads the newest good snapshot; `None` when there is no snapshot at all. Notes those that were whole and are not good:
+/// one that is not whole was left by a crash, and nobody was promised what it would have held.
 fn load_snapshot(
     disk: &dyn Disk,
     restore: &mut impl Restore,
     notes: &mut Vec<Note>,
+    damaged: &mut Vec<Zxid>,
 ) -> Result<Option<(SnapshotFile, Trailer)>, RecoveryError> {
     let (mut skipped, mut tried) = (Vec::new(), 0);
     for file in list_snapshots(disk)? {
@@ -296,6 +307,7 @@ fn load_snapshot(
             }
             Err(error) => {
                 skipped.push(Note::SnapshotBad(error));
+                damaged.push(file.zxid);
                 restore.reset();
             }
         }
@@ -314,21 +326,33 @@ fn without_snapshot(disk: &dyn Disk, options: &RecoveryOptions, marker: bool) ->
 }
 
 /// Replays everything above `done`, then mends the end. Returns the files that were read, the last zxid and a count.
+///
+/// A damaged snapshot may be what a leader sent: then the log has a hole there, which between two epochs the numbers do
+/// not show.
 fn replay(
     disk: &dyn Disk,
     options: &RecoveryOptions,
-    done: Zxid,
+    (done, damaged): (Zxid, &[Zxid]),
     restore: &mut impl Restore,
     notes: &mut Vec<Note>,
 ) -> Result<(Vec<LogFile>, Zxid, u64), RecoveryError> {
     let (mut files, blank) = files_to_replay(disk, done)?;
     let mut walk = LogWalk::new(disk, &files, done, options.body_bytes_max);
     let (mut last, mut count) = (done, 0);
+    let lost = |behind: Zxid, next: Option<Zxid>| match damaged.iter().find(|at| {
+        let leads = next.is_some_and(|next| next <= **at || behind.epoch() == next.epoch());
+        behind < **at && !leads
+    }) {
+        Some(at) => Err(RecoveryError::LostWithSnapshot { snapshot: *at, behind }),
+        None => Ok(()),
+    };
     while let Some(zxid) = walk.advance()? {
+        lost(last, Some(zxid))?;
         apply(&walk, zxid, restore)?;
         last = zxid;
         count += 1;
     }
+    lost(last, None)?;
     for log in blank {
         disk.remove(Dir::Logs, &log.name)?;
         disk.sync_dir(Dir::Logs)?;
