@@ -286,6 +286,21 @@ fn a_session_that_moved_writes_no_more_on_its_old_connection() {
 }
 
 #[test]
+fn what_is_late_on_an_old_connection_is_refused_also_when_the_new_one_is_gone() {
+    let (mut server, mut client) = with_znode();
+    let late = client.send(&server, OpCode::SET_DATA, &set("/z", "late")).expect("a write");
+    let session = client.session();
+    let password = zkd::session::password(session).to_vec();
+    let moved = server.greet(Greeting { session, password, timeout_ms: 4000, read_only: Some(false) });
+    disconnect(&server.database.read(), &moved.lane);
+    server.give(Input::Disconnected(moved.lane.id));
+    server.give(late);
+    server.flush();
+    let database = server.database.read();
+    assert_eq!(database.tree().find("/z").and_then(zkd::tree::ZnodeRef::data), Some(&b"0"[..]));
+}
+
+#[test]
 fn a_full_disk_refuses_writes_without_a_zxid_and_goes_on_reading() {
     let (mut server, mut client) = with_znode();
     let before = server.database.read().last_zxid();

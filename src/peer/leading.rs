@@ -179,7 +179,7 @@ impl Leading {
     pub(super) fn gone(&mut self, core: &mut Core, link: LinkId) {
         let Some(reign) = &mut self.reign else { return };
         let Some(learner) = reign.learners.remove(&link) else { return };
-        if let Stage::Reading(_) = learner.stage {
+        if let Stage::Reading(..) = learner.stage {
             core.history.release();
         }
         if let Some(sid) = learner.sid
@@ -394,7 +394,7 @@ impl Leading {
                 self.complete(core, link);
             }
             Plan::Log { from, until } => {
-                learner.stage = Stage::Reading(from);
+                learner.stage = Stage::Reading(from, until);
                 core.history.hold();
                 core.output(Output::ReadLog(link, from, until));
             }
@@ -426,8 +426,10 @@ impl Leading {
     pub(super) fn log_read(&mut self, core: &mut Core, link: LinkId, txns: Option<Vec<Logged>>) {
         let Some(reign) = &mut self.reign else { return };
         let Some(learner) = reign.learners.get_mut(&link) else { return };
-        let Stage::Reading(from) = learner.stage else { return };
-        let Some(txns) = txns else {
+        let Stage::Reading(from, until) = learner.stage else { return };
+        // The window is bounded in bytes whoever needs it.
+        let is_kept = core.history.bounds().is_none_or(|(min, _)| min <= until);
+        let Some(txns) = txns.filter(|_| is_kept) else {
             core.history.release();
             // The log does not lead there: the whole database does.
             learner.stage = Stage::Waiting(Zxid(-1));

@@ -18,8 +18,8 @@ pub(super) enum Stage {
     Invited,
     /// It has accepted the epoch, and waits to be synchronised from this txn on.
     Waiting(Zxid),
-    /// The log on disk is being read for it.
-    Reading(Zxid),
+    /// The log on disk is being read for it, from the first txn to the second, which was the oldest in memory.
+    Reading(Zxid, Zxid),
     /// NEWLEADER is on its way.
     Syncing,
     /// It has the history of this epoch.

@@ -12,7 +12,7 @@ use crate::pipeline::{
     Asker, Greeting, Lane, Origin, Prepare, Prepared, SyncRequest, Work, WriteRequest, makes_ephemeral,
 };
 use crate::proto::{ErrorCode, OpCode, OpKind, Request};
-use crate::session::{SessionOwner, Sessions, password};
+use crate::session::{Session, SessionOwner, Sessions, password};
 use crate::tree::Tree;
 use crate::zab::LearnerRequest;
 
@@ -89,12 +89,8 @@ impl Serving {
         }
         let session = greeting.session;
         // The old connection goes before the password is looked at (CL-10).
-        if let Some(tracked) = self.sessions.get_mut(session)
-            && let Some(old) = tracked.connection()
-        {
-            tracked.owner = None;
-            core.cut_lane(Some(old), wake);
-        }
+        let old = self.sessions.get(session).and_then(Session::connection);
+        core.cut_lane(old, wake);
         let known = self.sessions.get(session).is_some_and(|session| !session.closing);
         if !known || greeting.password != password(session) {
             wake.extend(lane.refuse(read_only));
@@ -264,10 +260,9 @@ impl Serving {
         }
     }
 
+    /// The session still belongs to the connection that is gone: what is late on one from before must not be taken, and
+    /// whoever comes for the session takes it over by that.
     pub(super) fn disconnected(&mut self, session: SessionId, connection: ConnectionId) {
-        if let Some(session) = self.sessions.get_mut(session).filter(|s| s.connection() == Some(connection)) {
-            session.owner = None;
-        }
         if let Some(local) = &mut self.local {
             local.disconnected(session, connection);
         }

@@ -57,7 +57,7 @@ pub enum SessionOwner {
 pub struct Session {
     /// How long it lives without being heard of, ms.
     pub timeout_ms: i32,
-    /// Who speaks for it; nobody after a restart or a lost connection.
+    /// Who speaks for it, or spoke last; nobody after a restart.
     pub owner: Option<SessionOwner>,
     /// Set once its end has begun: its requests are dropped.
     pub closing: bool,

@@ -28,6 +28,9 @@ PORTS = range(15000, 32000)
 # How a process may have ended: not yet, killed, or stopped. Apache answers SIGTERM with 143.
 ENDS = (None, -signal.SIGKILL, -signal.SIGTERM, 0, 143)
 
+# Lines that no server may write, whatever happens to it: bugs, whether or not a client has noticed.
+BAD_LINES = re.compile(r"\bERROR\b|panicked|something is missing|out of its turn")
+
 _taken = set()
 
 
@@ -81,15 +84,19 @@ class Member:
     """One server of an ensemble: a process that comes and goes, and a directory that stays."""
     host = "127.0.0.1"
 
-    def __init__(self, number, kind, extra):
+    def __init__(self, number, kind, extra, observes=False):
         self.number = number
+        self.observes = observes
+        if observes:
+            extra = {**extra, "peerType": "observer"}
         self.server = kind(extra=extra, port=lasting_port())
         self.paused = False
         self.ports = lasting_port(), lasting_port()
 
     def configure(self, members):
         for other in members:
-            self.server.extra["server.%d" % other.number] = "%s:%d:%d" % (other.host, *other.ports)
+            self.server.extra["server.%d" % other.number] = "%s:%d:%d%s" % (
+                other.host, *other.ports, ":observer" if other.observes else "")
         os.makedirs(self.server.data_dir)
         with open(os.path.join(self.server.data_dir, "myid"), "w") as f:
             f.write("%d\n" % self.number)
@@ -141,12 +148,12 @@ class Member:
             return ""
 
     def mode(self):
-        """leader, follower, observer, or looking; `paused` or `gone` are what is known without asking."""
+        """leader, follower, observer, read-only, or looking; `paused` or `gone` are what is known without asking."""
         if self.paused:
             return "paused"
         if not self.runs:
             return "gone"
-        found = re.search(r"^Mode: (\w+)$", self.word("srvr"), re.M)
+        found = re.search(r"^Mode: ([\w-]+)$", self.word("srvr"), re.M)
         return found[1] if found else "looking"
 
     def connect(self, **kwargs):
@@ -157,13 +164,14 @@ class Member:
 
 
 class Ensemble:
-    """Servers of one kind, or of several: `kind` is one for all, or a list with one for each."""
+    """Servers of one kind, or of several: `kind` is one for all, or a list with one for each. The last are observers."""
     member = Member
 
-    def __init__(self, kind, size=3, extra=None):
+    def __init__(self, kind, size=3, extra=None, observers=0):
         kinds = kind if isinstance(kind, list) else [kind] * size
         extra = {"initLimit": "10", "syncLimit": "5", **(extra or {})}
-        self.members = [self.member(number, one, extra) for number, one in enumerate(kinds, 1)]
+        self.members = [self.member(number, one, extra, observes=number > len(kinds) - observers)
+                        for number, one in enumerate(kinds, 1)]
         for member in self.members:
             member.configure(self.members)
 
@@ -175,7 +183,7 @@ class Ensemble:
 
     @property
     def quorum(self):
-        return len(self.members) // 2 + 1
+        return sum(not member.observes for member in self.members) // 2 + 1
 
     def launch(self):
         for member in self.members:
@@ -192,8 +200,10 @@ class Ensemble:
             for member in self.members:
                 member.assert_not_failed()
             modes.update({member.number: member.mode() for member in among or self.members})
-            here = [mode for mode in modes.values() if mode not in ("gone", "paused")]
-            return here.count("leader") == 1 and here.count("follower") == len(here) - 1
+            here = {number: mode for number, mode in modes.items() if mode not in ("gone", "paused")}
+            return list(here.values()).count("leader") == 1 and all(
+                mode == "observer" if self[number].observes else mode in ("leader", "follower")
+                for number, mode in here.items())
 
         poll(settled, seconds, lambda: "the roles are %s" % modes)
         return next(self[number] for number, mode in modes.items() if mode == "leader")
@@ -242,8 +252,11 @@ class Ensemble:
         return trees[first]
 
     def assert_no_errors(self):
+        """Of zkd's servers: Apache's log each connection that breaks as an error."""
         for member in self.members:
-            bad = [line for line in member.log_text().splitlines() if re.search(r"\bERROR\b|panicked", line)]
+            if member.server.name != "zkd":
+                continue
+            bad = [line for line in member.log_text().splitlines() if BAD_LINES.search(line)]
             assert not bad, "server %d: %s" % (member.number, "\n".join(bad[:20]))
 
     def stop(self):

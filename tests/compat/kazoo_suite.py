@@ -41,7 +41,6 @@ LEFT_OUT_ALONE = {
 # Tests of what zkd has not got yet, on ensembles. They run: one that passes on zkd does not belong here.
 NOT_THERE = {
     "kazoo/tests/test_client.py::TestReconfig": "reconfiguration",
-    "kazoo/tests/test_connection.py::TestReadOnlyMode": "read-only mode",
 }
 
 BAD = ("failed", "error")

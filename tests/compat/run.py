@@ -6,6 +6,7 @@ Prints the output of what fails, and last `N passed, N failed`.
 """
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,12 +25,46 @@ CHECKS = [
     ("Curator's recipes", ["curator.py", "--zkd", "{zkd}"], 300),
     ("kazoo's own tests", ["kazoo_suite.py", "--zkd", "{zkd}"], 900),
     ("three servers: many requests in flight", ["pipelined.py", "--zkd", "{zkd}"], 30),
+    ("three servers: local sessions", ["local_sessions.py", "--zkd", "{zkd}"], 120),
+    ("three servers: read-only clients", ["read_only.py", "--zkd", "{zkd}"], 120),
+    ("three servers: an observer", ["observers.py", "--zkd", "{zkd}"], 90),
     ("three servers: the tutorial", ["tutorial.py", "--zkd", "{zkd}"], 60),
     ("three servers: faults under load", ["ensemble_faults.py", "--zkd", "{zkd}", "--rounds", "14", "--seed", "1"], 90),
     ("three servers: cut off from each other",
      ["ensemble_faults.py", "--zkd", "{zkd}", "--partitions", "--rounds", "8", "--seed", "1"], 90),
     ("three servers: leader lost", ["failover.py", "--zkd", "{zkd}", "--rounds", "3", "--most-ms", "300"], 60),
 ]
+
+# What a check that takes too long gets to clean up, before it is killed with all that it started.
+GRACE_SECONDS = 10
+
+
+def run(command, seconds):
+    """Runs it in a process group of its own, of which nothing is left afterwards; (passed, output)."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, errors="replace", start_new_session=True)
+    try:
+        output, _ = process.communicate(timeout=seconds)
+        return process.returncode == 0, output
+    except subprocess.TimeoutExpired:
+        # Asked first: one that has made network namespaces removes them.
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+        kill_group(process.pid)
+        output, _ = process.communicate()
+        return False, output + "\ntook longer than %d s" % seconds
+    finally:
+        kill_group(process.pid)
+
+
+def kill_group(group):
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def main():
@@ -43,12 +78,7 @@ def main():
             continue
         command = [part.format(zkd=os.path.abspath(args.zkd)) for part in command]
         started = time.monotonic()
-        try:
-            done = subprocess.run([sys.executable, os.path.join(HERE, command[0])] + command[1:], timeout=seconds,
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            ok, output = done.returncode == 0, done.stdout
-        except subprocess.TimeoutExpired as late:
-            ok, output = False, (late.stdout or b"").decode(errors="replace") + "\ntook longer than %d s" % seconds
+        ok, output = run([sys.executable, os.path.join(HERE, command[0])] + command[1:], seconds)
         last = output.strip().splitlines()[-1:] or [""]
         print("%s  %s (%.0f s): %s" % ("ok  " if ok else "FAIL", name, time.monotonic() - started, last[0]), flush=True)
         if ok:

@@ -2,38 +2,68 @@
 
     vectors.py --zkd target/release/zkd        every exchange of a 3.9.3 server, against zkd
     vectors.py --apache                        those of 3.8.0, against Apache 3.8.0: is the replayer sound?
+
+Against a server alone, one with the extended types, one of three that is read-only because the others do not run, and
+an ensemble of three.
 """
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
 
-import servers
+from ensemble import Ensemble, apache, poll, zkd
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPLAY = os.path.join(HERE, "..", "vectors", "client", "replay.py")
-EXTENDED = {"extendedTypesEnabled": "true", "enforceQuota": "true", "reconfigEnabled": "true",
-            "DigestAuthenticationProvider.superDigest": "super:g9oN2HttPfn8MMWJZ2r45Np/LIA="}
+SUPER = {"reconfigEnabled": "true", "DigestAuthenticationProvider.superDigest": "super:g9oN2HttPfn8MMWJZ2r45Np/LIA="}
+EXTENDED = {"extendedTypesEnabled": "true", "enforceQuota": "true", **SUPER}
+READ_ONLY = {"readonlymode.enabled": "true", "localSessionsEnabled": "true", "tickTime": "2000"}
+# Beginnings of the scenarios for ensembles that zkd can play: it has no reconfiguration yet.
+WITHOUT_RECONFIG = ("ens-connect", "ens-cross", "ens-session", "ens-stale")
+REPLAY_SECONDS = 300
 
 
-def replay(make, expect):
-    """Runs the vectors for one server; (passed, output)."""
-    with make() as default, make(extra=EXTENDED) as extended:
-        done = subprocess.run([sys.executable, REPLAY, "--default", "127.0.0.1:%d" % default.port, "--ext",
-                               "127.0.0.1:%d" % extended.port, "--expect", expect, "-q"],
-                              capture_output=True, text=True, timeout=300)
-        return done.returncode == 0, done.stdout + done.stderr
+@contextlib.contextmanager
+def one_of_three(kind):
+    """The first of three servers, read-only: there is nobody else."""
+    ensemble = Ensemble(kind, 3, READ_ONLY)
+    first = ensemble[1]
+    try:
+        first.launch()
+        poll(lambda: first.mode() == "read-only", 60, lambda: "server 1 is not read-only:\n" + first.log_text()[-4000:])
+        yield first
+    finally:
+        ensemble.stop()
+        ensemble.clean()
+
+
+def endpoints(*servers):
+    return ",".join("127.0.0.1:%d" % server.port for server in servers)
+
+
+def replay(expect, *args):
+    """Whether all that was replayed was right."""
+    done = subprocess.run([sys.executable, REPLAY, "--expect", expect, "-q", *args], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=REPLAY_SECONDS)
+    print(done.stdout, end="", flush=True)
+    return done.returncode == 0
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zkd")
     parser.add_argument("--apache", action="store_true")
     args = parser.parse_args()
-    passed, output = replay(servers.Apache380, "3.8.0") if args.apache else replay(
-        lambda **kwargs: servers.Zkd(args.zkd, **kwargs), "3.9.3")
-    print(output, end="")
-    return 0 if passed else 1
+    kind, expect, scenarios = (apache, "3.8.0", ("ens-",)) if args.apache else (
+        zkd(args.zkd), "3.9.3", WITHOUT_RECONFIG)
+    with kind() as default, kind(extra=EXTENDED) as extended, one_of_three(kind) as read_only:
+        passed = [replay(expect, "--default", endpoints(default), "--ext", endpoints(extended),
+                         "--ro", endpoints(read_only))]
+    with Ensemble(kind, 3, SUPER) as ensemble:
+        ensemble.wait_for_roles()
+        passed += [replay(expect, "--ens", endpoints(*ensemble), "--only", scenario) for scenario in scenarios]
+    return 0 if all(passed) else 1
 
 
 if __name__ == "__main__":
