@@ -169,15 +169,13 @@ pub enum RecoveryError {
         /// The oldest log.
         log: String,
     },
-    /// A snapshot that cannot be read, and a log that does not hold what is in it.
-    #[error(
-        "{snapshot} cannot be read, and behind {last} the log does not lead to it: txns are missing; {ADVICE_COPY}"
-    )]
-    Hole {
-        /// The snapshot.
-        snapshot: String,
-        /// The last txn before it.
-        last: Zxid,
+    /// A snapshot that was whole once, and nothing else that holds what it held.
+    #[error("snapshot.{:x} is damaged, and the log does not lead there from {behind}: {ADVICE_COPY}", snapshot.0)]
+    LostWithSnapshot {
+        /// What is damaged.
+        snapshot: Zxid,
+        /// The last txn before it that there is.
+        behind: Zxid,
     },
     /// Snapshots, and none of them good.
     #[error("none of the {} newest snapshots can be loaded: {}; {ADVICE_COPY}", tried.len(), Joined(tried))]
@@ -239,14 +237,14 @@ pub fn recover(
         notes.push(Note::MarkerFound);
     }
     restore.reset();
-    let mut unread = Vec::new();
-    let origin = match load_snapshot(disk, restore, &mut notes, &mut unread)? {
+    let mut damaged = Vec::new();
+    let origin = match load_snapshot(disk, restore, &mut notes, &mut damaged)? {
         Some((file, trailer)) => Origin::Snapshot(file, trailer),
         None => without_snapshot(disk, options, marker)?,
     };
     let (start, last_zxid, replayed) = match &origin {
-        Origin::Snapshot(file, _) => replay(disk, options, (file.zxid, &unread), restore, &mut notes)?,
-        Origin::TrustedLogs => replay(disk, options, (Zxid::ZERO, &unread), restore, &mut notes)?,
+        Origin::Snapshot(file, _) => replay(disk, options, (file.zxid, &damaged), restore, &mut notes)?,
+        Origin::TrustedLogs => replay(disk, options, (Zxid::ZERO, &damaged), restore, &mut notes)?,
         Origin::New => (Vec::new(), Zxid::ZERO, 0),
         Origin::Lost => (Vec::new(), Zxid(-1), 0),
     };
@@ -282,12 +280,13 @@ pub fn consume_marker(disk: &dyn Disk) -> io::Result<()> {
     }
 }
 
-/// Loads the newest good snapshot; `None` when there is no snapshot at all. Newer ones go to `unread`.
+/// Loads the newest good snapshot; `None` when there is no snapshot at all. Notes those that were whole and are not good:
+/// one that is not whole was left by a crash, and nobody was promised what it would have held.
 fn load_snapshot(
     disk: &dyn Disk,
     restore: &mut impl Restore,
     notes: &mut Vec<Note>,
-    unread: &mut Vec<SnapshotFile>,
+    damaged: &mut Vec<Zxid>,
 ) -> Result<Option<(SnapshotFile, Trailer)>, RecoveryError> {
     let (mut skipped, mut tried) = (Vec::new(), 0);
     for file in list_snapshots(disk)? {
@@ -295,8 +294,7 @@ fn load_snapshot(
             break;
         }
         if !looks_whole(disk, &file)? {
-            skipped.push(Note::SnapshotNotWhole(file.name.clone()));
-            unread.push(file);
+            skipped.push(Note::SnapshotNotWhole(file.name));
             continue;
         }
         tried += 1;
@@ -309,7 +307,7 @@ fn load_snapshot(
             }
             Err(error) => {
                 skipped.push(Note::SnapshotBad(error));
-                unread.push(file);
+                damaged.push(file.zxid);
                 restore.reset();
             }
         }
@@ -329,27 +327,32 @@ fn without_snapshot(disk: &dyn Disk, options: &RecoveryOptions, marker: bool) ->
 
 /// Replays everything above `done`, then mends the end. Returns the files that were read, the last zxid and a count.
 ///
-/// A snapshot that cannot be read may be a leader's database that took the place of this server's: then the log does not
-/// hold what came before it, and between two epochs that does not show in the zxids. So the log has to hold its zxid.
+/// A damaged snapshot may be what a leader sent: then the log has a hole there, which between two epochs the numbers do
+/// not show.
 fn replay(
     disk: &dyn Disk,
     options: &RecoveryOptions,
-    (done, unread): (Zxid, &[SnapshotFile]),
+    (done, damaged): (Zxid, &[Zxid]),
     restore: &mut impl Restore,
     notes: &mut Vec<Note>,
 ) -> Result<(Vec<LogFile>, Zxid, u64), RecoveryError> {
     let (mut files, blank) = files_to_replay(disk, done)?;
     let mut walk = LogWalk::new(disk, &files, done, options.body_bytes_max);
     let (mut last, mut count) = (done, 0);
+    let lost = |behind: Zxid, next: Option<Zxid>| match damaged.iter().find(|at| {
+        let leads = next.is_some_and(|next| next <= **at || behind.epoch() == next.epoch());
+        behind < **at && !leads
+    }) {
+        Some(at) => Err(RecoveryError::LostWithSnapshot { snapshot: *at, behind }),
+        None => Ok(()),
+    };
     while let Some(zxid) = walk.advance()? {
-        if zxid.epoch() != last.epoch() {
-            expect_no_hole(unread, last, Some(zxid))?;
-        }
+        lost(last, Some(zxid))?;
         apply(&walk, zxid, restore)?;
         last = zxid;
         count += 1;
     }
-    expect_no_hole(unread, last, None)?;
+    lost(last, None)?;
     for log in blank {
         disk.remove(Dir::Logs, &log.name)?;
         disk.sync_dir(Dir::Logs)?;
@@ -367,15 +370,6 @@ fn replay(
         }
     }
     Ok((files, last, count))
-}
-
-/// Whether something may be missing between two txns that follow each other in the log, or behind the last one.
-fn expect_no_hole(unread: &[SnapshotFile], last: Zxid, next: Option<Zxid>) -> Result<(), RecoveryError> {
-    let is_between = |file: &&SnapshotFile| file.zxid > last && next.is_none_or(|next| file.zxid < next);
-    match unread.iter().find(is_between) {
-        Some(file) => Err(RecoveryError::Hole { snapshot: file.name.clone(), last }),
-        None => Ok(()),
-    }
 }
 
 fn apply(walk: &LogWalk<'_>, zxid: Zxid, restore: &mut impl Restore) -> Result<(), RecoveryError> {

@@ -164,7 +164,7 @@ fn a_bad_snapshot_that_the_log_does_not_lead_to_is_refused() {
         let newest = snapshot(&disk, bad);
         disk.edit(Dir::Snapshots, &newest, |bytes| bytes[50] ^= 1).expect("just written");
         log(&disk, txns);
-        matches!(default_run(&disk).1, Err(RecoveryError::Hole { .. }))
+        matches!(default_run(&disk).1, Err(RecoveryError::LostWithSnapshot { .. }))
     };
     let txns = [epoch(1) + 1, epoch(1) + 2, epoch(3) + 1, epoch(3) + 2];
     assert!(refused(&txns, epoch(2) + 7), "a leader's database, which came between two epochs");

@@ -10,6 +10,7 @@
 //! times · watch N                      lines get their time · everything that N says, hears and writes is told
 //! start N.. · stop N · kill N · crash N          SIGTERM · SIGKILL · power cut: what was not flushed is lost
 //! crash N before|behind W              the power fails at W: flush, snapshot, acceptedEpoch, currentEpoch, truncate, forget
+//! spoil snapshot.100000005 of N         the disk returns something else than was written
 //! hold W of N · release W of N         W does not come to its end: flush, snapshot
 //! hold N -> M · release N -> M         what N says to M waits
 //! partition 1 2 | 3 · heal             nothing goes through between the sides
@@ -23,6 +24,7 @@
 //! ```
 
 use zkd::ids::{Sid, Zxid};
+use zkd::storage::Dir;
 
 use super::history::{self, zxid, zxids};
 use super::server::Server;
@@ -115,6 +117,10 @@ impl World {
             ["release", work @ ("flush" | "snapshot"), "of", id] => {
                 self.release_disk(node(id)?, work);
                 Ok(())
+            }
+            ["spoil", file, "of", id] => {
+                let dir = if file.starts_with("log") { Dir::Logs } else { Dir::Snapshots };
+                self.disk(node(id)?).write_at(dir, file, 100, b"rubbish", false).map_err(|error| error.to_string())
             }
             ["partition", ref sides @ ..] => self.partition(sides),
             ["heal"] => {
