@@ -109,6 +109,10 @@ class Story:
 
 
 def again(member, client):
+    """The same session on a new connection. A server that is behind the client would only close it."""
+    with member.connect() as other:
+        other.sync()
+        other.end()
     return Client(member.port, session=client.session, password=client.password, zxid=client.zxid, xid=client.xid)
 
 

@@ -151,7 +151,7 @@ def main():
     kind = apache if args.apache else zkd(args.zkd)
     observe(kind)
     leader_does_not_serve(kind)
-    print("an observer reads, forwards, watches and follows, and has no vote; a leader that does not serve serves nobody")
+    print("an observer reads, forwards, watches and follows, and has no vote; leaderServes=no is obeyed")
     return 0
 
 
