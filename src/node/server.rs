@@ -22,7 +22,7 @@ use crate::net::{
     Addresses, ClientContext, ClientPort, Clock, Connections, ElectionPort, Inbox, ListenError, QuorumNet, QuorumPort,
     listen,
 };
-use crate::peer::{Beginning, Loading, Peer, PeerRules};
+use crate::peer::{Beginning, Loading, Mode, Peer, PeerRules, Standing};
 use crate::pipeline::{PrepareRules, ServerStatistics, SharedDatabase};
 use crate::storage::epochs::{EpochError, Epochs, open_epochs};
 use crate::storage::recovery::{Origin, Recovered, RecoveryError, consume_marker, recover};
@@ -141,7 +141,11 @@ impl Server {
             Some(ensemble) => Some(reach(ensemble, tree, &database, &owner)?),
             None => None,
         };
-        let standing = SharedStanding::default();
+        // Until the machine says more: a server alone serves from the start.
+        let mode = if settings.ensemble.is_some() { Mode::Looking } else { Mode::Standalone };
+        let first = Standing { mode, serves: mode == Mode::Standalone, ..Standing::default() };
+        let serving = AtomicBool::new(first.serves);
+        let standing: SharedStanding = Arc::new(RwLock::new(Arc::new(first)));
         let statistics = Arc::new(ServerStatistics::default());
         let connections = Arc::new(Connections::default());
         let view = View {
@@ -162,7 +166,7 @@ impl Server {
             connections: Arc::clone(&connections),
             statistics,
             limits: settings.limits,
-            serving: AtomicBool::new(false),
+            serving,
         });
         let mut log = LogFiles {
             disk: Arc::clone(&disk),
