@@ -36,7 +36,7 @@ const STEP_BYTES: usize = 64 * 1024;
 const ROOM_BYTES: usize = 64 * 1024;
 /// How many such pieces may wait for the owner; then the socket is not read.
 const UNHANDLED_MAX: usize = 64;
-/// How long the quorum port may be taken by somebody else before that is told.
+/// How long to wait before the quorum port is tried again, and before another learner is accepted after a failure.
 const BIND_RETRY: Duration = Duration::from_millis(50);
 
 /// What connections between servers must know.

@@ -211,11 +211,8 @@ impl Clients {
             local.remove(session);
             return Some(ErrorCode::OK);
         }
-        if !makes_ephemeral(op, body) {
-            return None;
-        }
-        if !core.ensemble().local_sessions_upgrade {
-            // The leader says so.
+        // Without upgrading, the leader refuses it.
+        if !core.ensemble().local_sessions_upgrade || !makes_ephemeral(op, body) {
             return None;
         }
         let Session { timeout_ms, heartbeat, owner, .. } = local.remove(session)?;

@@ -90,12 +90,6 @@ impl Tree {
         self.walk.take_if(|walk| walk.number == number);
     }
 
-    /// Whether a walk is under way.
-    #[must_use]
-    pub const fn is_walking(&self) -> bool {
-        self.walk.is_some()
-    }
-
     /// Keeps the image of a znode that is about to change.
     pub(super) fn preserve(&mut self, id: ZnodeId) {
         if self.walk_wants(id) {

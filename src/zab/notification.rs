@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes};
 
-use crate::ids::{Epoch, Zxid};
+use crate::ids::Zxid;
 use crate::jute::{JuteError, JuteWrite, Parsed, fail, int, long};
 
 /// The longest notification, bytes.
@@ -126,14 +126,6 @@ impl Notification {
             body.int(self.version);
         }
         out.buffer(Some(&body));
-    }
-}
-
-impl Vote {
-    /// The epoch as Zab counts it; votes carry it in eight bytes.
-    #[must_use]
-    pub fn zab_epoch(&self) -> Epoch {
-        Epoch::try_from(self.epoch).unwrap_or(-1)
     }
 }
 
