@@ -10,19 +10,24 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::ids::Sid;
-use crate::zab::Ensemble;
+use crate::zab::Membership;
 
 /// Where the other servers are: names, resolved again at every connection.
 #[derive(Debug)]
 pub struct Addresses {
-    ensemble: RwLock<Ensemble>,
+    membership: RwLock<Membership>,
 }
 
 impl Addresses {
     /// Those of an ensemble.
     #[must_use]
-    pub const fn new(ensemble: Ensemble) -> Self {
-        Self { ensemble: RwLock::new(ensemble) }
+    pub const fn new(membership: Membership) -> Self {
+        Self { membership: RwLock::new(membership) }
+    }
+
+    /// The members have changed.
+    pub fn set(&self, membership: Membership) {
+        *self.membership.write() = membership;
     }
 
     /// The election addresses of a server, `host:port` each; none for one that is not known.
@@ -38,8 +43,8 @@ impl Addresses {
     }
 
     fn of(&self, sid: Sid, port: impl Fn(&crate::config::ServerAddress) -> u16) -> Vec<String> {
-        let ensemble = self.ensemble.read();
-        let Some(server) = ensemble.server(sid) else { return Vec::new() };
+        let membership = self.membership.read();
+        let Some(server) = membership.server(sid) else { return Vec::new() };
         server.addresses.iter().map(|address| address.at(port(address))).collect()
     }
 }

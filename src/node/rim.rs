@@ -16,7 +16,7 @@ use crate::admin::SharedStanding;
 use crate::disk::{LogOptions, LogReport, LogWriter, RealDisk, Rejected};
 use crate::ids::{LinkId, Zxid};
 use crate::metrics::{Basic, Counter, Metrics};
-use crate::net::{ClientContext, ElectionPort, QuorumPort};
+use crate::net::{Addresses, ClientContext, ElectionPort, QuorumPort};
 use crate::peer::{Input, Loading, Output, Restored};
 use crate::storage::Dir;
 use crate::storage::Disk;
@@ -50,6 +50,7 @@ pub(super) struct Rim {
 
 /// The way to the other servers.
 pub(super) struct Others {
+    pub(super) addresses: Arc<Addresses>,
     pub(super) election: ElectionPort,
     pub(super) quorum: QuorumPort,
 }
@@ -85,6 +86,7 @@ impl Rim {
             }
             Output::Fail(reason) => self.fail(reason),
             Output::Notify(..)
+            | Output::Members(_)
             | Output::Listen(_)
             | Output::ToLearner(..)
             | Output::DatabaseToLearner(..)
@@ -127,6 +129,7 @@ impl Others {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Notify(sid, notification) => self.election.notify(sid, &notification),
+            Output::Members(membership) => self.addresses.set(*membership),
             Output::Listen(open) => self.quorum.listen(open),
             Output::ToLearner(link, bytes) => self.quorum.to_learner(link, bytes),
             Output::DatabaseToLearner(link, start) => self.quorum.database_to_learner(link, start),

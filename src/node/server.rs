@@ -267,14 +267,14 @@ fn reach(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     thread::Builder::new().name("servers".to_owned()).spawn(move || runtime.block_on(std::future::pending::<()>()))?;
-    let addresses = Arc::new(Addresses::new(ensemble.rules.ensemble.clone()));
+    let addresses = Arc::new(Addresses::new(ensemble.rules.membership.clone()));
     let inbox: Arc<dyn Inbox> = Arc::new(owner.clone());
     let (listen, known, heard) = (ensemble.listen_elections.clone(), Arc::clone(&addresses), Arc::clone(&inbox));
     let election = handle.block_on(ElectionPort::open(ensemble.me, ensemble.election, listen, known, heard));
     let election = election.map_err(ServerError::Election)?;
     let net = QuorumNet { tree, ..ensemble.quorum.clone() };
-    let quorum = QuorumPort::new(net, addresses, Arc::clone(database), inbox, handle);
-    Ok(Others { election, quorum })
+    let quorum = QuorumPort::new(net, Arc::clone(&addresses), Arc::clone(database), inbox, handle);
+    Ok(Others { addresses, election, quorum })
 }
 
 fn rules(settings: &Settings, database: &SharedDatabase, seed: u64) -> PeerRules {
@@ -318,7 +318,7 @@ fn facts(settings: &Settings, started_ms: u64) -> Facts {
             me: ensemble.me,
             init_limit: ensemble.rules.init_limit,
             sync_limit: ensemble.rules.sync_limit,
-            ensemble: ensemble.rules.ensemble.clone(),
+            ensemble: ensemble.rules.membership.committed.clone(),
         }),
     }
 }

@@ -15,7 +15,7 @@ use crate::session::Negotiation;
 use crate::storage::compression::Compression;
 use crate::storage::recovery::RecoveryOptions;
 use crate::tree::TreeOptions;
-use crate::zab::{ElectionRules, Ensemble, EnsembleError};
+use crate::zab::{ElectionRules, Ensemble, EnsembleError, Membership};
 
 /// Everything a server is started with.
 #[derive(Clone, Debug)]
@@ -186,7 +186,7 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
             keep_alive: quorum.keep_alive,
         },
         rules: EnsembleRules {
-            ensemble,
+            membership: Membership::settled(ensemble),
             init_limit,
             sync_limit,
             connect_limit,

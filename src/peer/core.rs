@@ -123,7 +123,7 @@ impl Core {
     /// The tree that was loaded holds another server's configuration, or an older one.
     fn publish_config(&mut self, now: Now) {
         if let Some(rules) = &self.rules.ensemble {
-            let (text, version) = (rules.ensemble.text(), rules.ensemble.version());
+            let (text, version) = (rules.membership.committed.text(), rules.membership.committed.version());
             self.database.write().publish_config(&text, version, now.wall_ms);
         }
     }
@@ -147,7 +147,7 @@ impl Core {
     }
 
     pub(super) fn quorums(&self) -> Quorums<'_> {
-        Quorums { committed: &self.ensemble().ensemble, proposed: None }
+        self.ensemble().membership.quorums()
     }
 
     pub(super) fn ticks_ms(&self, ticks: u32) -> u64 {
@@ -224,7 +224,7 @@ impl Core {
     /// Whether txns and snapshots go to disk: an observer may do without (EN-23).
     pub(super) fn keeps_log(&self) -> bool {
         let ensemble = self.rules.ensemble.as_ref();
-        ensemble.is_none_or(|rules| rules.observer_writes || !rules.ensemble.is_observer(self.rules.sid))
+        ensemble.is_none_or(|rules| rules.observer_writes || !rules.membership.committed.is_observer(self.rules.sid))
     }
 
     /// Applies everything in flight up to `upto`, and begins a snapshot when one is due.

@@ -99,7 +99,7 @@ impl Following {
         let limit = if rules.connect_limit > 0 { rules.connect_limit } else { rules.init_limit };
         let mut following = Self {
             leader,
-            observer: rules.ensemble.is_observer(core.me()),
+            observer: rules.membership.committed.is_observer(core.me()),
             link: LinkId(0),
             stage: Stage::Dialling,
             dials: 0,
@@ -141,7 +141,7 @@ impl Following {
         if link == self.link && self.stage == Stage::Dialling {
             self.heard_ms = now.steady_ms;
             self.stage = Stage::Greeted;
-            let version = core.ensemble().ensemble.version();
+            let version = core.ensemble().membership.committed.version();
             let info = LearnerInfo::of_zkd(core.me(), self.observer, core.epochs.accepted, version);
             self.send(&Packet::LearnerInfo(info));
         }
@@ -571,7 +571,7 @@ fn check_members(core: &mut Core, config: Option<&[u8]>) -> Outcome {
     let Some(config) = config.filter(|config| !config.is_empty()) else { return Ok(()) };
     let text = String::from_utf8_lossy(config);
     match Ensemble::parse(&text) {
-        Ok(leaders) if leaders.same_quorums(&core.ensemble().ensemble) => Ok(()),
+        Ok(leaders) if leaders.same_quorums(&core.ensemble().membership.committed) => Ok(()),
         Ok(_) | Err(_) => Err(reconfigured(core)),
     }
 }

@@ -251,7 +251,7 @@ impl Leading {
 
     /// FOLLOWERINFO or OBSERVERINFO.
     fn greet(&mut self, core: &mut Core, link: LinkId, info: LearnerInfo) -> Outcome {
-        let config_version = core.ensemble().ensemble.version();
+        let config_version = core.ensemble().membership.committed.version();
         if info.config_version > config_version {
             let reason = format!("its configuration {:x} is newer than {config_version:x}", info.config_version);
             self.close(core, link, &reason);
@@ -451,7 +451,7 @@ impl Leading {
         let Some(reign) = &mut self.reign else { return };
         let zxid = reign.zxid();
         let Some(learner) = reign.learners.get_mut(&link) else { return };
-        let config = Some(core.ensemble().ensemble.text().into());
+        let config = Some(core.ensemble().membership.committed.text().into());
         learner.send(&Packet::NewLeader { zxid, config });
         for (zxid, txn) in core.in_flight.txns() {
             let committed = zxid <= core.committed;

@@ -145,7 +145,7 @@ pub(super) enum Heir {
 /// Looks for an heir among the zkds: others would not understand. `last` is the last txn of this epoch, if there was one.
 pub(super) fn heir(learners: &Learners, rules: &EnsembleRules, me: Sid, last: Option<Zxid>) -> Heir {
     let serving = || learners.values().filter(|learner| learner.is_serving());
-    let ensemble = &rules.ensemble;
+    let ensemble = &rules.membership.committed;
     if !ensemble.is_quorum(|sid| sid != me && serving().any(|learner| learner.sid == Some(sid))) {
         return Heir::Nobody;
     }

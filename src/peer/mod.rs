@@ -31,7 +31,7 @@ use crate::ids::{ConnectionId, Epoch, LinkId, Now, SessionId, Sid, Zxid};
 use crate::pipeline::{Greeting, Lane, LoadDatabase, SharedDatabase, WriteRequest};
 use crate::storage::Durable;
 use crate::storage::epochs::{EpochFile, Epochs};
-use crate::zab::{Arrival, Logged, Notification, Packet};
+use crate::zab::{Arrival, Logged, Membership, Notification, Packet};
 
 pub use restore::Loading;
 pub use rules::{EnsembleRules, PeerRules, ReaperRules, SnapshotRules};
@@ -107,6 +107,9 @@ pub enum Output {
     ReadLog(LinkId, Zxid, Zxid),
     /// Tell another server something on the election port.
     Notify(Sid, Notification),
+    /// The members have changed: what is on disk about them has to say so before anything else is appended, and other
+    /// servers are to be found at their new addresses.
+    Members(Box<Membership>),
     /// Open the quorum port (true), or close it and all connections of learners (false).
     Listen(bool),
     /// Send these bytes to a learner.

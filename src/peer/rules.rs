@@ -3,7 +3,7 @@
 use crate::ids::Sid;
 use crate::pipeline::PrepareRules;
 use crate::session::Negotiation;
-use crate::zab::{ElectionRules, Ensemble};
+use crate::zab::{ElectionRules, Membership};
 
 /// What a server must know of its configuration.
 #[derive(Clone, Debug)]
@@ -29,8 +29,8 @@ pub struct PeerRules {
 /// What a member of an ensemble must know.
 #[derive(Clone, Debug)]
 pub struct EnsembleRules {
-    /// Who is in it.
-    pub ensemble: Ensemble,
+    /// Who is in it when the server starts.
+    pub membership: Membership,
     /// `initLimit`, ticks: how long following a new leader may take.
     pub init_limit: u32,
     /// `syncLimit`, ticks: how long one may be silent.

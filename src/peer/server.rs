@@ -55,7 +55,7 @@ impl Peer {
         let election = rules
             .ensemble
             .as_ref()
-            .map(|ensemble| Election::new(rules.sid, ensemble.election, ensemble.ensemble.text().into()));
+            .map(|ensemble| Election::new(rules.sid, ensemble.election, ensemble.membership.committed.text().into()));
         let core = Core::new(rules, beginning, now);
         let mut peer = Self {
             core,
@@ -352,7 +352,7 @@ impl Peer {
             self.role = Role::Leading(Box::new(Leading::elected(&mut self.core, now, patience_ms)?));
         } else {
             tracing::info!(?leader, zxid = %vote.zxid, round = vote.round, "another server was elected");
-            let observes = self.core.ensemble().ensemble.is_observer(self.core.me());
+            let observes = self.core.ensemble().membership.committed.is_observer(self.core.me());
             election.settle(if observes { PeerState::Observing } else { PeerState::Following }, vote);
             self.role = Role::Following(Box::new(Following::begin(&mut self.core, now, leader)));
         }
@@ -368,7 +368,7 @@ impl Peer {
             Role::Leading(_) => self.core.output(Output::Listen(false)),
             Role::Following(following) => {
                 following.leave(&mut self.core);
-                if self.core.ensemble().ensemble.is_observer(self.core.me()) {
+                if self.core.ensemble().membership.committed.is_observer(self.core.me()) {
                     let chance_ms = self.core.random.u64(0..self.core.ensemble().observer_delay_ms.max(1));
                     not_before_ms += self.core.ensemble().observer_reconnect_ms + chance_ms;
                 }

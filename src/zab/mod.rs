@@ -7,6 +7,7 @@ mod discovery;
 mod election;
 mod ensemble;
 mod history;
+mod membership;
 mod notification;
 mod packet;
 mod stream;
@@ -16,6 +17,7 @@ pub use discovery::EpochAgreement;
 pub use election::{Candidacy, Election, ElectionRules, Quorums};
 pub use ensemble::{Ensemble, EnsembleError};
 pub use history::{Behind, History, Logged, Plan, plan};
+pub use membership::Membership;
 pub use notification::{
     HELLO_ADDRESS_BYTES_MAX, Hello, HelloError, NO_SERVER, NOTIFICATION_BYTES_MAX, Notification, PeerState, Vote,
 };

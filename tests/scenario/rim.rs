@@ -64,6 +64,7 @@ impl World {
                 self.tell(format!("{node} EXITS: {reason}"));
                 self.end(node);
             }
+            Output::Members(_) => {}
             Output::Notify(to, notification) => {
                 let mut bytes = Vec::new();
                 notification.encode(&mut bytes);

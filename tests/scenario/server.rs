@@ -15,7 +15,7 @@ use zkd::pipeline::{PrepareRules, ServerStatistics, SharedDatabase};
 use zkd::session::Negotiation;
 use zkd::storage::epochs::{Epochs, open_epochs};
 use zkd::storage::recovery::{Origin, RecoveryOptions, consume_marker, recover};
-use zkd::zab::{ElectionRules, Ensemble};
+use zkd::zab::{ElectionRules, Ensemble, Membership};
 
 use super::client::ServerLane;
 use super::disk::SimDisk;
@@ -141,7 +141,7 @@ impl World {
             reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
             seed: node.into(),
             ensemble: (!settings.alone).then(|| EnsembleRules {
-                ensemble: self.ensemble(),
+                membership: Membership::settled(self.ensemble()),
                 init_limit: 10,
                 sync_limit: 5,
                 connect_limit: 0,

@@ -97,6 +97,7 @@ impl World {
                 self.trace(|world| format!("{} cannot go on: {reason}", world.name(node)));
                 self.die(node, Death::Kill);
             }
+            Output::Members(_) => {}
             Output::Notify(to, notification) => self.notify(node, to, &notification),
             Output::Listen(open) => self.listen(node, open),
             Output::ToLearner(link, bytes) => {

@@ -17,7 +17,7 @@ use zkd::storage::Durable;
 use zkd::storage::epochs::{Epochs, open_epochs};
 use zkd::storage::recovery::{Origin, RecoveryOptions, consume_marker, recover};
 use zkd::tree::TreeOptions;
-use zkd::zab::{ElectionRules, LeaderStream, LearnerStream, Logged};
+use zkd::zab::{ElectionRules, LeaderStream, LearnerStream, Logged, Membership};
 
 use super::disk::SimDisk;
 use super::election::ElectionPeer;
@@ -140,7 +140,7 @@ fn rules(plan: &Plan, node: usize, auth: &Arc<AuthRules>, seed: u64) -> PeerRule
         reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
         seed,
         ensemble: Some(EnsembleRules {
-            ensemble: plan.ensemble.clone(),
+            membership: Membership::settled(plan.ensemble.clone()),
             init_limit: plan.init_limit,
             sync_limit: plan.sync_limit,
             connect_limit: 0,
