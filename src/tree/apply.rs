@@ -1,7 +1,7 @@
 //! Applying txns (storage.md 5; semantics.md 1.3). Errors of single txns are possible only while a log is replayed over
 //! a fuzzy snapshot, and are swallowed as the replay needs it.
 
-use super::nodes::{Znode, ZnodeId};
+use super::nodes::ZnodeId;
 use super::quota::{LIMITS, Quotas, STATS, Usage};
 use super::{Owner, StoredStat, Tree};
 use crate::ids::SessionId;
@@ -110,15 +110,7 @@ impl Tree {
             CreateKind::Container => Owner::Container,
             CreateKind::Ttl(ttl_ms) => Owner::Ttl(ttl_ms),
         };
-        let stat = StoredStat {
-            czxid: header.zxid.0,
-            mzxid: header.zxid.0,
-            pzxid: header.zxid.0,
-            ctime: header.time_ms,
-            mtime: header.time_ms,
-            owner: owner.to_stored(),
-            ..StoredStat::default()
-        };
+        let stat = StoredStat { owner: owner.to_stored(), ..StoredStat::of_new(header.zxid.0, header.time_ms) };
         let acl = self.acls.add(create.acl);
         self.raise_parent(header, parent_path, parent, create.parent_cversion);
         let id = self.attach(path, create.data, &stat, acl)?;
@@ -140,12 +132,11 @@ impl Tree {
 
     /// Moves the parent's counters on, never back: a fuzzy snapshot may have them already.
     fn raise_parent(&mut self, header: &TxnHeader, path: &str, id: ZnodeId, cversion: i32) {
-        let stored = self.nodes.get(id).cversion;
+        let stored = self.nodes.stat(id).cversion;
         let cversion = if cversion == -1 { stored.wrapping_add(1) } else { cversion };
         if cversion > stored {
-            self.change(path, id, |parent| {
-                parent.cversion = cversion;
-                parent.pzxid = header.zxid.0;
+            self.change(path, id, |nodes| {
+                nodes.update(id, |parent| (parent.cversion, parent.pzxid) = (cversion, header.zxid.0));
             });
         }
     }
@@ -153,8 +144,8 @@ impl Tree {
     fn apply_delete(&mut self, header: &TxnHeader, path: &str, witness: &mut impl Witness) {
         let Some((parent_path, name)) = path::split(path) else { return };
         let Some(parent) = self.nodes.find(parent_path) else { return };
-        if self.nodes.get(parent).pzxid < header.zxid.0 {
-            self.change(parent_path, parent, |parent| parent.pzxid = header.zxid.0);
+        if self.nodes.stat(parent).pzxid < header.zxid.0 {
+            self.change(parent_path, parent, |nodes| nodes.update(parent, |parent| parent.pzxid = header.zxid.0));
         }
         let Some(id) = self.nodes.child(parent, name) else { return };
         let acl = self.nodes.get(id).acl;
@@ -183,11 +174,11 @@ impl Tree {
         let path = &*set_data.path;
         let id = self.nodes.find(path)?;
         let before = self.nodes.get(id).data_length();
-        self.change(path, id, |znode| {
-            znode.set_data(set_data.data);
-            znode.version = set_data.version;
-            znode.mzxid = header.zxid.0;
-            znode.mtime = header.time_ms;
+        self.change(path, id, |nodes| {
+            nodes.get_mut(id).set_data(set_data.data);
+            nodes.update(id, |stat| {
+                (stat.version, stat.mzxid, stat.mtime) = (set_data.version, header.zxid.0, header.time_ms);
+            });
         });
         let after = self.nodes.get(id).data_length();
         self.bytes = self.bytes + after as u64 - before as u64;
@@ -205,10 +196,10 @@ impl Tree {
     fn set_acl(&mut self, path: &str, id: ZnodeId, acl: AclBytes<'_>, version: Option<i32>) {
         let new = self.acls.add(acl);
         let old = self.nodes.get(id).acl;
-        self.change(path, id, |znode: &mut Znode| {
-            znode.acl = new;
+        self.change(path, id, |nodes| {
+            nodes.get_mut(id).acl = new;
             if let Some(version) = version {
-                znode.aversion = version;
+                nodes.update(id, |stat| stat.aversion = version);
             }
         });
         self.acls.release(old);

@@ -84,12 +84,12 @@ impl TreeLoader {
 
     fn root(&mut self, data: Option<&[u8]>, acl: AclId, stat: &StoredStat) {
         let tree = &mut self.tree;
-        tree.change("", ROOT, |root| {
+        tree.change("", ROOT, |nodes| {
+            let root = nodes.get_mut(ROOT);
             root.set_data(data);
             root.acl = acl;
-            (root.czxid, root.mzxid, root.pzxid) = (stat.czxid, stat.mzxid, stat.pzxid);
-            (root.ctime, root.mtime) = (stat.ctime, stat.mtime);
-            (root.version, root.cversion, root.aversion) = (stat.version, stat.cversion, stat.aversion);
+            // Nobody owns the root, whatever the snapshot says.
+            nodes.set_stat(ROOT, &StoredStat { owner: 0, ..*stat });
         });
         tree.bytes += 2 * data.map_or(0, <[u8]>::len) as u64;
     }

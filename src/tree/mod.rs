@@ -14,7 +14,7 @@ mod read;
 mod stat;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use acls::AclId;
 pub use apply::{Change, Witness};
@@ -59,8 +59,6 @@ pub struct Tree {
     options: TreeOptions,
     nodes: Nodes,
     acls: AclTable,
-    /// Owners of the few znodes that have one.
-    owners: HashMap<ZnodeId, i64>,
     ephemerals: BTreeMap<SessionId, BTreeSet<ZnodeId>>,
     containers: BTreeSet<ZnodeId>,
     ttls: BTreeSet<ZnodeId>,
@@ -82,19 +80,18 @@ impl Tree {
         }
         // The reference makes this znode's ACL by an ordinary setACL from version -1.
         if let Some(id) = tree.nodes.find(CONFIG) {
-            tree.nodes.get_mut(id).aversion = -1;
+            tree.nodes.update(id, |stat| stat.aversion = -1);
         }
         tree
     }
 
     /// A root alone: what a snapshot is loaded into.
     fn bare(options: TreeOptions) -> Self {
-        let root = Znode::new("", Some(b""), &StoredStat::default(), AclId::OPEN);
+        let root = Znode::new("", Some(b""), AclId::OPEN);
         let mut tree = Self {
             options,
             nodes: Nodes::new(options.hash_seed, root),
             acls: AclTable::new(options.hash_seed),
-            owners: HashMap::new(),
             ephemerals: BTreeMap::new(),
             containers: BTreeSet::new(),
             ttls: BTreeSet::new(),
@@ -123,10 +120,9 @@ impl Tree {
     fn attach(&mut self, path: &str, data: Option<&[u8]>, stat: &StoredStat, acl: AclId) -> Option<ZnodeId> {
         let (parent, name) = crate::path::split(path)?;
         let parent = self.nodes.find(parent)?;
-        let id = self.nodes.insert(parent, Znode::new(name, data, stat, acl));
-        if stat.owner != 0 {
-            self.own(id, stat.owner);
-        }
+        let id = self.nodes.insert(parent, Znode::new(name, data, acl));
+        self.nodes.set_stat(id, stat);
+        self.own(id, stat.owner);
         self.bytes += (path.len() + data.map_or(0, <[u8]>::len)) as u64;
         self.add_digest(path, id);
         Some(id)
@@ -152,8 +148,6 @@ impl Tree {
     }
 
     fn own(&mut self, id: ZnodeId, owner: i64) {
-        self.owners.insert(id, owner);
-        self.nodes.get_mut(id).set_owned();
         match Owner::from_stored(owner, self.options.extended_types) {
             Owner::Nobody => {}
             Owner::Session(session) => {
@@ -169,8 +163,7 @@ impl Tree {
     }
 
     fn disown(&mut self, id: ZnodeId) {
-        let Some(owner) = self.owners.remove(&id) else { return };
-        match Owner::from_stored(owner, self.options.extended_types) {
+        match Owner::from_stored(self.nodes.stat(id).owner, self.options.extended_types) {
             Owner::Nobody => {}
             Owner::Session(session) => {
                 if let Some(znodes) = self.ephemerals.get_mut(&session) {
@@ -189,38 +182,23 @@ impl Tree {
         }
     }
 
-    fn stored_stat(&self, id: ZnodeId) -> StoredStat {
-        let znode = self.nodes.get(id);
-        StoredStat {
-            czxid: znode.czxid,
-            mzxid: znode.mzxid,
-            ctime: znode.ctime,
-            mtime: znode.mtime,
-            version: znode.version,
-            cversion: znode.cversion,
-            aversion: znode.aversion,
-            owner: if znode.is_owned() { self.owners.get(&id).copied().unwrap_or(0) } else { 0 },
-            pzxid: znode.pzxid,
-        }
-    }
-
     /// Puts the text of the ensemble's configuration into `/zookeeper/config`, as the reference does without a txn: the
     /// znode's version is -1 afterwards, and the digest stays as it was (zab.md 5).
     pub fn publish_config(&mut self, text: &str, version: i64, wall_ms: i64) {
         let Some(id) = self.nodes.find(CONFIG) else { return };
         let before = self.nodes.get(id).data().map_or(0, <[u8]>::len) as u64;
-        self.change(CONFIG, id, |znode| {
-            znode.set_data(Some(text.as_bytes()));
-            (znode.mzxid, znode.mtime, znode.version) = (version, wall_ms, -1);
+        self.change(CONFIG, id, |nodes| {
+            nodes.get_mut(id).set_data(Some(text.as_bytes()));
+            nodes.update(id, |stat| (stat.mzxid, stat.mtime, stat.version) = (version, wall_ms, -1));
         });
         self.bytes = self.bytes - before + text.len() as u64;
     }
 
     /// Changes a znode in place: the old image goes to a running snapshot, the digest follows.
-    fn change(&mut self, path: &str, id: ZnodeId, change: impl FnOnce(&mut Znode)) {
+    fn change(&mut self, path: &str, id: ZnodeId, change: impl FnOnce(&mut Nodes)) {
         self.preserve(id);
         self.remove_digest(path, id);
-        change(self.nodes.get_mut(id));
+        change(&mut self.nodes);
         self.add_digest(path, id);
     }
 
@@ -236,7 +214,7 @@ impl Tree {
         if !self.options.digest || !digest::covers(path) {
             return 0;
         }
-        Contents::of(path, self.nodes.get(id).data()).digest(&self.stored_stat(id))
+        Contents::of(path, self.nodes.get(id).data()).digest(&self.nodes.stat(id))
     }
 }
 

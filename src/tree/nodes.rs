@@ -1,7 +1,7 @@
 //! Where znodes live: a slab of fixed-size records, linked to their parent and siblings, found by (parent, name).
 //!
-//! Memory is the point (ARCHITECTURE.md, "Bytes per znode"): a name is stored once, in one allocation with the data;
-//! children are a linked list, not a set of names; what few znodes have (an owner) lives in side tables.
+//! Memory is the point: a name is stored once, in one allocation with the data; children are a linked list, not a set of
+//! names; what a znode has only once it was changed, or has children or an owner, lives in a slab of its own.
 //!
 //! A znode's number is always greater than its parent's. That is what lets a snapshot walk the slab from end to end and
 //! still put parents before children.
@@ -25,52 +25,65 @@ pub(crate) const ROOT: ZnodeId = 0;
 const NONE: ZnodeId = u32::MAX;
 
 const CHUNK: usize = 4096;
+const ANNEX_CHUNK: usize = 1024;
 
 const NULL_DATA: u32 = 1 << 31;
-const OWNED: u32 = 1 << 30;
-const NAME_LENGTH_MAX: u32 = OWNED - 1;
+const NAME_LENGTH_MAX: u32 = NULL_DATA - 1;
 
-/// One znode: 96 bytes, and one allocation for its name and data.
+/// One znode: 56 bytes, and one allocation for its name and data. Most are never changed after their creation, have no
+/// children and no owner: whatever else there is to know of the others is in an [`Annex`].
 #[derive(Debug, Default)]
 pub(crate) struct Znode {
     /// The name (last component of the path), then the data.
     bytes: Box<[u8]>,
-    pub(crate) czxid: i64,
-    pub(crate) mzxid: i64,
-    pub(crate) ctime: i64,
-    pub(crate) mtime: i64,
-    pub(crate) pzxid: i64,
-    pub(crate) version: i32,
-    pub(crate) cversion: i32,
-    pub(crate) aversion: i32,
-    pub(crate) num_children: u32,
+    czxid: i64,
+    ctime: i64,
     parent: ZnodeId,
-    first_child: ZnodeId,
     next: ZnodeId,
     prev: ZnodeId,
-    /// Length of the name, and two flags.
+    /// Length of the name, and a flag.
     name_length: u32,
     pub(crate) acl: AclId,
+    annex: u32,
+}
+
+/// What a znode has that was changed, or has children, or an owner.
+#[derive(Clone, Debug)]
+struct Annex {
+    mzxid: i64,
+    mtime: i64,
+    pzxid: i64,
+    owner: i64,
+    version: i32,
+    cversion: i32,
+    aversion: i32,
+    num_children: u32,
+    first_child: ZnodeId,
+}
+
+impl Annex {
+    /// That of a znode which has none.
+    const fn of_new(czxid: i64, ctime: i64) -> Self {
+        Self {
+            mzxid: czxid,
+            mtime: ctime,
+            pzxid: czxid,
+            owner: 0,
+            version: 0,
+            cversion: 0,
+            aversion: 0,
+            num_children: 0,
+            first_child: NONE,
+        }
+    }
 }
 
 impl Znode {
     /// A znode outside the tree yet.
-    pub(crate) fn new(name: &str, data: Option<&[u8]>, stat: &StoredStat, acl: AclId) -> Self {
-        let mut znode = Self {
-            czxid: stat.czxid,
-            mzxid: stat.mzxid,
-            ctime: stat.ctime,
-            mtime: stat.mtime,
-            pzxid: stat.pzxid,
-            version: stat.version,
-            cversion: stat.cversion,
-            aversion: stat.aversion,
-            first_child: NONE,
-            name_length: u32::try_from(name.len()).unwrap_or(u32::MAX),
-            acl,
-            ..Self::default()
-        };
-        assert!(znode.name_length <= NAME_LENGTH_MAX, "a name of {} bytes came through a frame", name.len());
+    pub(crate) fn new(name: &str, data: Option<&[u8]>, acl: AclId) -> Self {
+        let name_length = u32::try_from(name.len()).unwrap_or(u32::MAX);
+        assert!(name_length <= NAME_LENGTH_MAX, "a name of {} bytes came through a frame", name.len());
+        let mut znode = Self { name_length, acl, annex: NONE, ..Self::default() };
         znode.set_bytes(name.as_bytes(), data);
         znode
     }
@@ -107,15 +120,6 @@ impl Znode {
     pub(crate) fn data_length(&self) -> usize {
         self.bytes.len() - self.name_end()
     }
-
-    /// Whether the side table knows an owner.
-    pub(crate) fn is_owned(&self) -> bool {
-        self.name_length & OWNED != 0
-    }
-
-    pub(crate) fn set_owned(&mut self) {
-        self.name_length |= OWNED;
-    }
 }
 
 /// All znodes.
@@ -125,6 +129,7 @@ pub(crate) struct Nodes {
     /// Places used so far, free ones among them.
     used: u32,
     free: BTreeSet<ZnodeId>,
+    annexes: Annexes,
     index: HashTable<ZnodeId>,
     hasher: FixedState,
 }
@@ -136,6 +141,7 @@ impl Nodes {
             chunks: Vec::new(),
             used: 0,
             free: BTreeSet::new(),
+            annexes: Annexes::default(),
             index: HashTable::new(),
             hasher: FixedState::with_seed(hash_seed),
         };
@@ -191,8 +197,9 @@ impl Nodes {
     pub(crate) fn insert(&mut self, parent: ZnodeId, znode: Znode) -> ZnodeId {
         let hash = hash(&self.hasher, parent, znode.name_bytes());
         let id = self.place(znode, Some(parent));
-        let first = std::mem::replace(&mut self.get_mut(parent).first_child, id);
-        self.get_mut(parent).num_children += 1;
+        let annex = self.annex_mut(parent);
+        let first = std::mem::replace(&mut annex.first_child, id);
+        annex.num_children += 1;
         if first != NONE {
             self.get_mut(first).prev = id;
         }
@@ -209,11 +216,8 @@ impl Nodes {
     /// Takes a childless znode out of the tree.
     pub(crate) fn remove(&mut self, id: ZnodeId) -> Znode {
         assert_ne!(id, ROOT, "the root stays");
-        let (parent, next, prev) = {
-            let znode = self.get(id);
-            assert_eq!(znode.first_child, NONE, "znode {:?} still has children", znode.name());
-            (znode.parent, znode.next, znode.prev)
-        };
+        assert_eq!(self.first_child(id), NONE, "znode {:?} still has children", self.get(id).name());
+        let Znode { parent, next, prev, .. } = *self.get(id);
         let hash = hash(&self.hasher, parent, self.get(id).name_bytes());
         if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
             entry.remove();
@@ -222,17 +226,66 @@ impl Nodes {
             self.get_mut(next).prev = prev;
         }
         match prev {
-            NONE => self.get_mut(parent).first_child = next,
+            NONE => self.annex_mut(parent).first_child = next,
             prev => self.get_mut(prev).next = next,
         }
-        self.get_mut(parent).num_children -= 1;
+        self.annex_mut(parent).num_children -= 1;
         self.free.insert(id);
-        std::mem::replace(self.get_mut(id), Znode { parent: NONE, first_child: NONE, ..Znode::default() })
+        let removed = std::mem::replace(self.get_mut(id), Znode { parent: NONE, annex: NONE, ..Znode::default() });
+        self.annexes.free(removed.annex);
+        removed
+    }
+
+    /// What is stored of a znode beside its data and ACL.
+    pub(crate) fn stat(&self, id: ZnodeId) -> StoredStat {
+        let Znode { czxid, ctime, .. } = *self.get(id);
+        let Annex { mzxid, mtime, pzxid, owner, version, cversion, aversion, .. } = self.annex(id);
+        StoredStat { czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, pzxid }
+    }
+
+    /// Stores it.
+    pub(crate) fn set_stat(&mut self, id: ZnodeId, stat: &StoredStat) {
+        let StoredStat { czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, pzxid } = *stat;
+        let znode = self.get_mut(id);
+        (znode.czxid, znode.ctime) = (czxid, ctime);
+        if znode.annex == NONE && *stat == StoredStat::of_new(czxid, ctime) {
+            return;
+        }
+        let annex = self.annex_mut(id);
+        *annex = Annex { mzxid, mtime, pzxid, owner, version, cversion, aversion, ..*annex };
+    }
+
+    /// Changes some of it.
+    pub(crate) fn update(&mut self, id: ZnodeId, change: impl FnOnce(&mut StoredStat)) {
+        let mut stat = self.stat(id);
+        change(&mut stat);
+        self.set_stat(id, &stat);
+    }
+
+    /// How many children a znode has.
+    pub(crate) fn num_children(&self, id: ZnodeId) -> u32 {
+        self.annexes.get(self.get(id).annex).map_or(0, |annex| annex.num_children)
+    }
+
+    fn first_child(&self, id: ZnodeId) -> ZnodeId {
+        self.annexes.get(self.get(id).annex).map_or(NONE, |annex| annex.first_child)
+    }
+
+    fn annex(&self, id: ZnodeId) -> Annex {
+        let znode = self.get(id);
+        self.annexes.get(znode.annex).cloned().unwrap_or_else(|| Annex::of_new(znode.czxid, znode.ctime))
+    }
+
+    fn annex_mut(&mut self, id: ZnodeId) -> &mut Annex {
+        let Znode { czxid, ctime, annex, .. } = *self.get(id);
+        let at = if annex == NONE { self.annexes.place(Annex::of_new(czxid, ctime)) } else { annex };
+        self.get_mut(id).annex = at;
+        self.annexes.get_mut(at)
     }
 
     /// A znode's children, newest first.
     pub(crate) fn children(&self, id: ZnodeId) -> impl Iterator<Item = ZnodeId> + '_ {
-        let mut at = self.get(id).first_child;
+        let mut at = self.first_child(id);
         std::iter::from_fn(move || {
             let id = at;
             (id != NONE).then(|| {
@@ -287,6 +340,44 @@ impl Nodes {
     }
 }
 
+/// Where annexes live.
+#[derive(Debug, Default)]
+struct Annexes {
+    chunks: Vec<Vec<Annex>>,
+    free: Vec<u32>,
+}
+
+impl Annexes {
+    /// `None` for [`NONE`].
+    fn get(&self, at: u32) -> Option<&Annex> {
+        self.chunks.get(at as usize / ANNEX_CHUNK)?.get(at as usize % ANNEX_CHUNK)
+    }
+
+    fn get_mut(&mut self, at: u32) -> &mut Annex {
+        &mut self.chunks[at as usize / ANNEX_CHUNK][at as usize % ANNEX_CHUNK]
+    }
+
+    fn place(&mut self, annex: Annex) -> u32 {
+        if let Some(at) = self.free.pop() {
+            *self.get_mut(at) = annex;
+            return at;
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == ANNEX_CHUNK) {
+            self.chunks.push(Vec::with_capacity(ANNEX_CHUNK));
+        }
+        let full = (self.chunks.len() - 1) * ANNEX_CHUNK;
+        let chunk = &mut self.chunks[full / ANNEX_CHUNK];
+        chunk.push(annex);
+        (full + chunk.len() - 1) as u32
+    }
+
+    fn free(&mut self, at: u32) {
+        if at != NONE {
+            self.free.push(at);
+        }
+    }
+}
+
 fn hash(state: &FixedState, parent: ZnodeId, name: &[u8]) -> u64 {
     let mut hasher = state.build_hasher();
     hasher.write_u32(parent);
@@ -299,12 +390,33 @@ mod tests {
     use super::*;
 
     fn znode(name: &str) -> Znode {
-        Znode::new(name, Some(b"data"), &StoredStat::default(), AclId::OPEN)
+        Znode::new(name, Some(b"data"), AclId::OPEN)
     }
 
     #[test]
-    fn a_znode_is_96_bytes() {
-        assert_eq!(size_of::<Znode>(), 96);
+    fn a_znode_is_56_bytes_and_its_annex_as_many() {
+        assert_eq!((size_of::<Znode>(), size_of::<Annex>()), (56, 56));
+    }
+
+    #[test]
+    fn only_what_was_changed_has_an_annex() {
+        let mut nodes = Nodes::new(1, znode(""));
+        let a = nodes.insert(ROOT, znode("a"));
+        let new = StoredStat::of_new(5, 7);
+        nodes.set_stat(a, &new);
+        assert_eq!((nodes.get(a).annex, nodes.stat(a)), (NONE, new));
+        let changed = StoredStat { mzxid: 6, version: 1, owner: 9, ..new };
+        nodes.set_stat(a, &changed);
+        let b = nodes.insert(a, znode("b"));
+        assert_eq!((nodes.stat(a), nodes.num_children(a), nodes.num_children(b)), (changed, 1, 0));
+        let annex = nodes.get(a).annex;
+        nodes.set_stat(a, &new);
+        assert_eq!((nodes.stat(a), nodes.num_children(a)), (new, 1), "children stay");
+        nodes.remove(b);
+        nodes.remove(a);
+        let c = nodes.insert(ROOT, znode("c"));
+        nodes.update(c, |stat| stat.version = 3);
+        assert_eq!((nodes.get(c).annex, nodes.stat(c).version, nodes.stat(c).owner), (annex, 3, 0));
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl<'a> ZnodeRef<'a> {
     /// Its counters as stored.
     #[must_use]
     pub fn stored_stat(self) -> StoredStat {
-        self.tree.stored_stat(self.id)
+        self.tree.nodes.stat(self.id)
     }
 
     /// Its kind.
@@ -59,7 +59,7 @@ impl<'a> ZnodeRef<'a> {
     /// How many children it has.
     #[must_use]
     pub fn num_children(self) -> u32 {
-        self.tree.nodes.get(self.id).num_children
+        self.tree.nodes.num_children(self.id)
     }
 
     /// The names of its children, in no promised order.
@@ -129,13 +129,13 @@ impl Tree {
     /// containers that never had a child for that long as well.
     #[must_use]
     pub fn reapable(&self, wall_ms: i64, never_used_ms: i64) -> Vec<String> {
-        let empty = |id: &ZnodeId| self.nodes.get(*id).num_children == 0;
+        let empty = |id: &ZnodeId| self.nodes.num_children(*id) == 0;
         let containers = self.containers.iter().copied().filter(empty).filter(|&id| {
-            let znode = self.nodes.get(id);
-            znode.cversion > 0 || (never_used_ms > 0 && wall_ms - znode.mtime > never_used_ms)
+            let stat = self.nodes.stat(id);
+            stat.cversion > 0 || (never_used_ms > 0 && wall_ms - stat.mtime > never_used_ms)
         });
         let ttls = self.ttls.iter().copied().filter(empty).filter(|&id| match self.owner(id) {
-            Owner::Ttl(ttl_ms) => wall_ms - self.nodes.get(id).mtime > ttl_ms,
+            Owner::Ttl(ttl_ms) => wall_ms - self.nodes.stat(id).mtime > ttl_ms,
             Owner::Nobody | Owner::Session(_) | Owner::Container => false,
         });
         containers.chain(ttls).map(|id| self.nodes.path(id)).collect()
@@ -158,9 +158,8 @@ impl Tree {
     }
 
     pub(super) fn stat(&self, id: ZnodeId) -> Stat {
-        let stored = self.stored_stat(id);
-        let znode = self.nodes.get(id);
-        let num_children = znode.num_children as i32;
+        let stored = self.nodes.stat(id);
+        let num_children = self.nodes.num_children(id) as i32;
         Stat {
             czxid: stored.czxid,
             mzxid: stored.mzxid,
@@ -170,13 +169,13 @@ impl Tree {
             cversion: stored.cversion.wrapping_mul(2).wrapping_sub(num_children),
             aversion: stored.aversion,
             ephemeral_owner: Owner::from_stored(stored.owner, self.options.extended_types).visible(),
-            data_length: znode.data_length() as i32,
+            data_length: self.nodes.get(id).data_length() as i32,
             num_children,
             pzxid: stored.pzxid,
         }
     }
 
     fn owner(&self, id: ZnodeId) -> Owner {
-        Owner::from_stored(self.stored_stat(id).owner, self.options.extended_types)
+        Owner::from_stored(self.nodes.stat(id).owner, self.options.extended_types)
     }
 }

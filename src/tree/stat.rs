@@ -34,6 +34,22 @@ impl StoredStat {
     /// Bytes of the encoded record.
     pub const LENGTH: usize = 60;
 
+    /// That of a znode just created, with no owner.
+    #[must_use]
+    pub const fn of_new(zxid: i64, time_ms: i64) -> Self {
+        Self {
+            czxid: zxid,
+            mzxid: zxid,
+            ctime: time_ms,
+            mtime: time_ms,
+            version: 0,
+            cversion: 0,
+            aversion: 0,
+            owner: 0,
+            pzxid: zxid,
+        }
+    }
+
     /// Decodes the record as a snapshot holds it.
     ///
     /// # Errors

@@ -123,6 +123,6 @@ impl Tree {
         out.ustring(&self.nodes.path(id));
         out.buffer(znode.data());
         out.long(znode.acl.file_key());
-        self.stored_stat(id).encode(out);
+        self.nodes.stat(id).encode(out);
     }
 }
