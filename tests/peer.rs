@@ -3,23 +3,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use zkd::auth::AuthRules;
 use zkd::ids::{ConnectionId, Now, SessionId, Sid, Zxid};
 use zkd::jute::JuteWrite;
 use zkd::peer::{Beginning, Input, Machine, Output, Peer, PeerRules, ReaperRules, SnapshotRules};
 use zkd::pipeline::{
-    Database, Greeting, Lane, LanePhase, LargeRequestRules, PrepareRules, ReceiveRules, Received, ServerStatistics,
-    SharedDatabase, disconnect, receive,
+    Arrival, Database, EarlyRules, Greeting, Lane, LanePhase, LargeRequestRules, PrepareRules, ReceiveRules, Received,
+    ServerStatistics, SharedDatabase, disconnect, receive,
 };
 use zkd::proto::{ErrorCode, OPEN_ACL, OpCode, ReplyHeader, RequestHeader};
 use zkd::session::Negotiation;
 use zkd::storage::Durable;
 use zkd::storage::epochs::Epochs;
 use zkd::tree::{Tree, TreeOptions};
+use zkd::txn::{Entry, Txn};
 
-const NO_LIMIT: ReceiveRules =
-    ReceiveRules { large: LargeRequestRules { threshold: None, bytes_max: 0 }, sync_asks_leader: false };
+const NO_LIMIT: ReceiveRules = ReceiveRules {
+    large: LargeRequestRules { threshold: None, bytes_max: 0 },
+    sync_asks_leader: false,
+    early: EarlyRules::NONE,
+};
 
 struct Server {
     peer: Peer,
@@ -27,16 +32,22 @@ struct Server {
     now: Now,
     /// The last txn that was handed to the log and is not durable yet.
     appended: Option<Zxid>,
+    /// The log records since the last flush.
+    records: Vec<Bytes>,
     snapshots: usize,
     connections: u64,
 }
 
 impl Server {
     fn new() -> Self {
-        Self::with_snapshots_every(100_000)
+        Self::with(|_| ())
     }
 
     fn with_snapshots_every(txns: u64) -> Self {
+        Self::with(|rules| rules.snapshots.txns = txns)
+    }
+
+    fn with(change: impl FnOnce(&mut PeerRules)) -> Self {
         let auth = Arc::new(AuthRules::default());
         let tree = Tree::new(TreeOptions::default());
         let database = Database::new(tree, BTreeMap::new(), Zxid::ZERO, Arc::clone(&auth));
@@ -47,18 +58,20 @@ impl Server {
             enforce_quota: false,
             reconfig_enabled: false,
             digest: true,
+            close_session_txn: true,
             epoch_rolls_over: true,
         };
-        let rules = PeerRules {
+        let mut rules = PeerRules {
             sid: Sid(1),
             tick_ms: 2000,
             negotiation: Negotiation { min_ms: 4000, max_ms: 40_000 },
             prepare,
-            snapshots: SnapshotRules { txns, bytes: 0 },
+            snapshots: SnapshotRules { txns: 100_000, bytes: 0 },
             reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
             seed: 1,
             ensemble: None,
         };
+        change(&mut rules);
         let now = Now { steady_ms: 0, wall_ms: 1_000_000 };
         let beginning = Beginning {
             database: Arc::clone(&database),
@@ -68,14 +81,17 @@ impl Server {
             epochs: Epochs::default(),
         };
         let peer = Peer::new(rules, beginning, now);
-        Self { peer, database, now, appended: None, snapshots: 0, connections: 0 }
+        Self { peer, database, now, appended: None, records: Vec::new(), snapshots: 0, connections: 0 }
     }
 
     fn give(&mut self, input: Input) {
         self.peer.handle(self.now, input, &mut Vec::new());
         while let Some(output) = self.peer.poll_output() {
             match output {
-                Output::Append(txns) => self.appended = txns.last().map(|(zxid, _)| *zxid),
+                Output::Append(txns) => {
+                    self.appended = txns.last().map(|(zxid, _)| *zxid);
+                    self.records.extend(txns.into_iter().map(|(_, record)| record));
+                }
                 Output::Snapshot(_) => self.snapshots += 1,
                 Output::RollLog | Output::SessionExpired(_) | Output::Standing(_) => {}
                 other => panic!("a server alone wants {other:?}"),
@@ -85,6 +101,7 @@ impl Server {
 
     /// The log's flush returns.
     fn flush(&mut self) {
+        self.records.clear();
         if let Some(zxid) = self.appended.take() {
             self.give(Input::Durable(Durable::after_flush(zxid)));
         }
@@ -120,12 +137,24 @@ impl Client {
 
     /// Puts a request on the wire; writes are returned, to be given to the server.
     fn send(&mut self, server: &Server, op: OpCode, body: &[u8]) -> Option<Input> {
+        self.send_late(server, (op, body), 0, NO_LIMIT)
+    }
+
+    /// The same, after it was held back for some time.
+    fn send_late(
+        &mut self,
+        server: &Server,
+        (op, body): (OpCode, &[u8]),
+        waited_ms: u64,
+        rules: ReceiveRules,
+    ) -> Option<Input> {
         self.xid += 1;
         let mut frame = Vec::new();
         RequestHeader { xid: self.xid, op }.encode(&mut frame);
         frame.extend_from_slice(body);
         let database = server.database.read();
-        match receive(&database, &self.lane, &mut self.lane.lock(), &frame, server.now.steady_ms, NO_LIMIT) {
+        let arrival = Arrival { now_ms: server.now.steady_ms, waited_ms };
+        match receive(&database, &self.lane, &mut self.lane.lock(), &frame, arrival, rules) {
             Received::Done => None,
             Received::Write(request) => Some(Input::Writes(vec![request])),
         }
@@ -374,6 +403,73 @@ fn snapshots_are_taken_by_the_count_of_txns_one_at_a_time() {
     client.write(&mut server, OpCode::CREATE, &create("/more", 0));
     server.flush();
     assert_eq!(server.snapshots, 2);
+}
+
+#[test]
+fn what_was_held_back_for_too_long_is_refused_in_its_turn() {
+    let (mut server, mut client) = with_znode();
+    let rules = ReceiveRules { early: EarlyRules { op_wait_max_ms: Some(10), ..EarlyRules::NONE }, ..NO_LIMIT };
+    let late = |client: &mut Client, server: &Server, op, body: &[u8]| client.send_late(server, (op, body), 11, rules);
+    assert!(client.send_late(&server, (OpCode::GET_DATA, &get("/z", false)), 10, rules).is_none());
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "1"));
+    assert!(late(&mut client, &server, OpCode::SET_DATA, &set("/z", "2")).is_none(), "nobody is asked");
+    assert!(late(&mut client, &server, OpCode::GET_DATA, &get("/z", false)).is_none());
+    assert!(late(&mut client, &server, OpCode::PING, &[]).is_none());
+    assert!(late(&mut client, &server, OpCode::CLOSE_SESSION, &[]).is_some(), "a session may always end");
+    assert_eq!(client.frames().len(), 1, "the others wait for the write before them");
+    server.flush();
+    let codes: Vec<_> = client.frames().iter().map(|(_, error, _)| *error).collect();
+    assert_eq!(codes, [ErrorCode::OK, ErrorCode::THROTTLED_OP, ErrorCode::THROTTLED_OP, ErrorCode::OK]);
+    assert_eq!(client.lane.statistics().throttled_ops.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+#[test]
+fn an_eager_check_refuses_what_the_acls_forbid_and_leaves_the_rest_to_the_leader() {
+    let (mut server, mut client) = with_znode();
+    let closed = |path: &str, perms: i32| {
+        let mut body = Vec::new();
+        body.ustring(path);
+        body.length(1);
+        body.int(perms);
+        body.ustring("world");
+        body.ustring("anyone");
+        body.int(-1);
+        body
+    };
+    client.write(&mut server, OpCode::SET_ACL, &closed("/z", 1));
+    server.flush();
+    client.frames();
+    let rules = ReceiveRules { early: EarlyRules { check_acls: true, ..EarlyRules::NONE }, ..NO_LIMIT };
+    let mut asked = |op, body: &[u8]| client.send_late(&server, (op, body), 0, rules).is_some();
+    assert!(!asked(OpCode::SET_DATA, &set("/z", "1")) && !asked(OpCode::CREATE, &create("/z/below", 0)));
+    assert!(!asked(OpCode::SET_ACL, &closed("/z", 31)));
+    assert!(!asked(OpCode::CREATE, &[create("/n", 0)[..11].to_vec(), vec![0; 8]].concat()), "an ACL without entries");
+    let refused = client.frames();
+    let codes: Vec<_> = refused.iter().map(|(_, error, _)| *error).collect();
+    assert_eq!(codes, [ErrorCode::NO_AUTH, ErrorCode::NO_AUTH, ErrorCode::NO_AUTH, ErrorCode::INVALID_ACL]);
+    let mut asked = |op, body: &[u8]| client.send_late(&server, (op, body), 0, rules).is_some();
+    assert!(asked(OpCode::SET_DATA, &set("/missing", "1")) && asked(OpCode::CREATE, &create("/n", 0)));
+    assert!(asked(OpCode::DELETE, &[&set("/z", "")[..6], &[0xff; 4]].concat()), "the root's ACL decides");
+}
+
+#[test]
+fn the_end_of_a_session_names_its_ephemerals_unless_told_otherwise() {
+    for close_session_txn in [true, false] {
+        let mut server = Server::with(|rules| rules.prepare.close_session_txn = close_session_txn);
+        let mut client = server.connect();
+        client.write(&mut server, OpCode::CREATE, &create("/e", 1));
+        server.flush();
+        client.write(&mut server, OpCode::CLOSE_SESSION, &[]);
+        let entry = Entry::decode(&server.records[0]).expect("a txn");
+        let named = close_session_txn.then(|| vec!["/e".into()]);
+        assert_eq!(entry.txn, Txn::CloseSession(named));
+        let digest = entry.digest.expect("there is one");
+        drop(entry);
+        server.flush();
+        let database = server.database.read();
+        assert!(database.tree().find("/e").is_none());
+        assert_eq!((database.tree().digest(), database.digests().mismatches), (digest.tree, 0));
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use zkd::auth::AuthRules;
 use zkd::ids::{ConnectionId, Now, Sid, Zxid};
 use zkd::peer::{Beginning, Input, Machine, Output, Peer, PeerRules, ReaperRules, SnapshotRules};
 use zkd::pipeline::{
-    Database, Greeting, Lane, LargeRequestRules, PrepareRules, ReceiveRules, Received, ServerStatistics, SharedDatabase,
+    Database, Greeting, Lane, Arrival, EarlyRules, LargeRequestRules, PrepareRules, ReceiveRules, Received, ServerStatistics, SharedDatabase,
     receive,
 };
 use zkd::session::Negotiation;
@@ -19,7 +19,11 @@ use zkd::storage::epochs::Epochs;
 use zkd::tree::{Tree, TreeOptions};
 
 const RULES: ReceiveRules =
-    ReceiveRules { large: LargeRequestRules { threshold: None, bytes_max: 0 }, sync_asks_leader: false };
+    ReceiveRules {
+    large: LargeRequestRules { threshold: None, bytes_max: 0 },
+    sync_asks_leader: false,
+    early: EarlyRules::NONE,
+};
 
 struct Server {
     peer: Peer,
@@ -43,6 +47,7 @@ impl Server {
                 enforce_quota: true,
                 reconfig_enabled: true,
                 digest: true,
+                close_session_txn: true,
                 epoch_rolls_over: true,
             },
             snapshots: SnapshotRules { txns: 100, bytes: 0 },
@@ -89,7 +94,7 @@ fuzz_target!(|data: &[u8]| {
         let received = {
             let database = Arc::clone(&server.database);
             let database = database.read();
-            receive(&database, &lane, &mut lane.lock(), frame, 1, RULES)
+            receive(&database, &lane, &mut lane.lock(), frame, Arrival::at(1), RULES)
         };
         if let Received::Write(request) = received {
             server.give(Input::Writes(vec![request]));

@@ -8,7 +8,7 @@ use super::VERSION;
 use super::status::proposal_bytes;
 use super::view::View;
 use crate::metrics::{Advanced, Basic, Counter, Summary, java_double};
-use crate::peer::{LearnerStanding, Mode, Standing};
+use crate::peer::{LearnerStanding, Mode, Report, Standing};
 
 pub(super) fn mntr(view: &View) -> String {
     collect(view);
@@ -19,8 +19,9 @@ pub(super) fn mntr(view: &View) -> String {
     if let Some(state) = peer_state(standing.mode) {
         put(&mut out, "peer_state", state);
     }
-    put_gauges(view, &mut out);
-    put_quorum(view, &standing, &mut out);
+    let report = view.inspect.report();
+    put_gauges(view, &report, &mut out);
+    put_quorum(view, &standing, &report, &mut out);
     put_quotas(view, &mut out);
     for &counter in Counter::ALL {
         put(&mut out, counter.name(), view.metrics.counter(counter));
@@ -43,8 +44,12 @@ pub(super) fn srst(view: &View) -> String {
     view.statistics.reset();
     view.metrics.reset();
     view.inspect.reset();
-    for counter in [&view.connections.rejected, &view.connections.sessionless_expired, &view.connections.bytes_received]
-    {
+    for counter in [
+        &view.statistics.throttled_ops,
+        &view.connections.rejected,
+        &view.connections.sessionless_expired,
+        &view.connections.bytes_received,
+    ] {
         counter.store(0, Relaxed);
     }
     "Server stats reset.\n".to_owned()
@@ -60,7 +65,7 @@ const fn peer_state(mode: Mode) -> Option<&'static str> {
 }
 
 /// What members of an ensemble add.
-fn put_quorum(view: &View, standing: &Standing, out: &mut String) {
+fn put_quorum(view: &View, standing: &Standing, report: &Report, out: &mut String) {
     let Some(facts) = &view.facts.ensemble else { return };
     if standing.mode == Mode::ReadOnly {
         return;
@@ -81,9 +86,9 @@ fn put_quorum(view: &View, standing: &Standing, out: &mut String) {
     put(out, "synced_followers", synced(|learner| !learner.observer));
     put(out, "synced_non_voting_followers", synced(|learner| !learner.observer && !learner.voter));
     put(out, "synced_observers", synced(|learner| learner.observer));
-    put(out, "pending_syncs", view.inspect.report().pending_syncs);
+    put(out, "pending_syncs", report.pending_syncs);
     put(out, "leader_uptime", view.clock.now().steady_ms.saturating_sub(standing.since_ms));
-    let [last, min, max] = proposal_bytes(view);
+    let [last, min, max] = proposal_bytes(report);
     for (name, bytes) in [("last_proposal_size", last), ("min_proposal_size", min), ("max_proposal_size", max)] {
         put(out, name, bytes);
     }
@@ -100,14 +105,14 @@ fn collect(view: &View) {
         (Counter::connection_rejected, view.connections.rejected.load(Relaxed)),
         (Counter::sessionless_connections_expired, view.connections.sessionless_expired.load(Relaxed)),
         (Counter::bytes_received_count, view.connections.bytes_received.load(Relaxed)),
-        (Counter::connection_request_count, view.connections.admitted.load(Relaxed)),
+        (Counter::throttled_ops, view.statistics.throttled_ops.load(Relaxed)),
         (Counter::large_requests_rejected, view.statistics.large_requests_rejected.load(Relaxed)),
         (Counter::digest_mismatches_count, view.database.read().digests().mismatches),
     ];
     counted.iter().for_each(|(counter, value)| view.metrics.set(*counter, *value));
 }
 
-fn put_gauges(view: &View, out: &mut String) {
+fn put_gauges(view: &View, report: &Report, out: &mut String) {
     let (statistics, latency) = (&view.statistics, view.statistics.latency_ms());
     let (last, min, max) = statistics.response_bytes();
     let (znodes, ephemerals, bytes, sessions, watches) = {
@@ -127,15 +132,14 @@ fn put_gauges(view: &View, out: &mut String) {
     put(out, "packets_sent", statistics.packets_sent());
     put(out, "packets_received", statistics.packets_received());
     put(out, "max_client_response_size", max);
-    put(out, "connection_drop_probability", java_double(0.0));
+    put(out, "connection_drop_probability", java_double(view.throttles.drop_chance()));
     put(out, "watch_count", watches);
     put(out, "auth_failed_count", statistics.auth_failed.load(Relaxed));
     put(out, "min_latency", latency.min());
     put(out, "max_file_descriptor_count", descriptors_max());
     put(out, "approximate_data_size", bytes);
     put(out, "open_file_descriptor_count", std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count));
-    let local: Option<usize> = view.inspect.report().local_expiry_sets.map(|sets| sets.values().map(Vec::len).sum());
-    put(out, "local_sessions", local.unwrap_or(0));
+    put(out, "local_sessions", report.local_sessions);
     put(out, "uptime", view.clock.now().steady_ms.saturating_sub(view.facts.started_ms));
     put(out, "max_latency", latency.max());
     put(out, "outstanding_tls_handshake", 0);

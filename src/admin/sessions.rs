@@ -9,17 +9,17 @@ use jiff::tz::TimeZone;
 use super::connections::address;
 use super::view::View;
 use crate::ids::{Now, SessionId};
-use crate::peer::{Mode, Report};
+use crate::peer::{ExpirySets, Mode};
 
 pub(super) fn dump(view: &View) -> String {
     let now = view.clock.now();
     let mut out = "SessionTracker dump:\n".to_owned();
-    let Report { expiry_sets, local_expiry_sets, .. } = view.inspect.report();
-    let kind = if local_expiry_sets.is_some() { "Global " } else { "" };
-    if let Some(sets) = &local_expiry_sets {
+    let ExpirySets { tracked, local } = view.inspect.expiry_sets();
+    let kind = if local.is_some() { "Global " } else { "" };
+    if let Some(sets) = &local {
         put_sets("Local ", sets, now, &mut out);
     }
-    match expiry_sets {
+    match tracked {
         Some(sets) => put_sets(kind, &sets, now, &mut out),
         None => put_global_sessions(view, &mut out),
     }

@@ -7,7 +7,7 @@ use super::connections::short_line;
 use super::view::{EnsembleFacts, View, directory_bytes};
 use crate::config::ServerAddress;
 use crate::metrics::java_double;
-use crate::peer::Mode;
+use crate::peer::{Mode, Report};
 
 pub(super) fn srvr(view: &View) -> String {
     let mut out = format!("Zookeeper version: {VERSION}\n");
@@ -52,14 +52,14 @@ fn put_status(view: &View, out: &mut String) {
     // The reference counts the root under both of its names.
     let _ = writeln!(out, "Node count: {}", znodes + 1);
     if mode == Mode::Leader {
-        let [last, min, max] = proposal_bytes(view);
+        let [last, min, max] = proposal_bytes(&view.inspect.report());
         let _ = writeln!(out, "Proposal sizes last/min/max: {last}/{min}/{max}");
     }
 }
 
 /// The last, the smallest and the largest; -1 before the first.
-pub(super) fn proposal_bytes(view: &View) -> [i64; 3] {
-    let known = view.inspect.report().proposal_bytes.map(|(last, min, max)| [last, min, max].map(|bytes| bytes as i64));
+pub(super) fn proposal_bytes(report: &Report) -> [i64; 3] {
+    let known = report.proposal_bytes.map(|(last, min, max)| [last, min, max].map(|bytes| bytes as i64));
     known.unwrap_or([-1; 3])
 }
 

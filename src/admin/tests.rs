@@ -6,8 +6,8 @@ use parking_lot::RwLock;
 use super::*;
 use crate::auth::AuthRules;
 use crate::ids::{ConnectionId, Now, SessionId, Sid, Zxid};
-use crate::net::{Clock, Connections, FourLetterWords, WordAnswer};
-use crate::peer::{Mode, Report, Standing};
+use crate::net::{Clock, Connections, FourLetterWords, Throttles, WordAnswer};
+use crate::peer::{ExpirySets, Mode, Report, Standing};
 use crate::pipeline::{Database, ServerStatistics};
 use crate::tree::{Tree, TreeOptions};
 use crate::zab::Ensemble;
@@ -20,23 +20,36 @@ impl Clock for Stopped {
     }
 }
 
-struct Asked(Report);
+struct Asked(Option<ExpirySets>);
 
 impl Inspect for Asked {
     fn report(&self) -> Report {
-        self.0.clone()
+        Report::default()
+    }
+
+    fn expiry_sets(&self) -> ExpirySets {
+        self.0.clone().expect("only `dump` asks for all sessions: there may be very many")
     }
 
     fn reset(&self) {}
 }
 
 fn words(allowed: &str) -> Words {
-    let expiry_sets = Some(BTreeMap::from([(106_000, vec![SessionId(0x1a)])]));
-    words_of(allowed, Standing::default(), None, Report { expiry_sets, ..Report::default() })
+    words_of(allowed, Standing::default(), None, None)
+}
+
+/// With a session that is tracked.
+fn words_with_session() -> Words {
+    let tracked = Some(BTreeMap::from([(106_000, vec![SessionId(0x1a)])]));
+    words_of("*", Standing::default(), None, Some(ExpirySets { tracked, local: None }))
 }
 
 /// A member of the ensemble that was recorded.
 fn member(mode: Mode) -> Words {
+    member_with(mode, None)
+}
+
+fn member_with(mode: Mode, sets: Option<ExpirySets>) -> Words {
     let text = "server.1=127.0.0.1:1:5:participant\nserver.2=127.0.0.1:2:6:participant\n\
                 server.3=127.0.0.1:3:7:participant\nserver.4=127.0.0.1:4:8:observer\nversion=0";
     let ensemble = Ensemble::parse(text).unwrap();
@@ -44,10 +57,10 @@ fn member(mode: Mode) -> Words {
     let facts = EnsembleFacts { me, init_limit: 10, sync_limit: 5, ensemble };
     let serves = mode != Mode::Looking;
     let standing = Standing { mode, serves, leader: Some(Sid(3)), ..Standing::default() };
-    words_of("*", standing, Some(facts), Report::default())
+    words_of("*", standing, Some(facts), sets)
 }
 
-fn words_of(allowed: &str, standing: Standing, ensemble: Option<EnsembleFacts>, report: Report) -> Words {
+fn words_of(allowed: &str, standing: Standing, ensemble: Option<EnsembleFacts>, sets: Option<ExpirySets>) -> Words {
     let tree = Tree::new(TreeOptions::default());
     let sessions = BTreeMap::from([(SessionId(0x1a), 4000)]);
     let database = Database::new(tree, sessions, Zxid(0x1f), Arc::new(AuthRules::default()));
@@ -69,9 +82,10 @@ fn words_of(allowed: &str, standing: Standing, ensemble: Option<EnsembleFacts>, 
         database: Arc::new(RwLock::new(database)),
         connections: Arc::new(Connections::default()),
         statistics: Arc::new(ServerStatistics::default()),
+        throttles: Arc::new(Throttles::new(Default::default(), Default::default(), Arc::default(), Arc::default())),
         metrics: Arc::default(),
         clock: Arc::new(Stopped),
-        inspect: Arc::new(Asked(report)),
+        inspect: Arc::new(Asked(sets)),
     })
 }
 
@@ -191,7 +205,8 @@ fn a_server_that_looks_for_a_leader_says_that_it_does_not_serve() {
 #[test]
 fn a_follower_dumps_all_sessions() {
     assert!(
-        ask(&member(Mode::Follower), "dump").starts_with("SessionTracker dump:\nGlobal Sessions(1):\n0x1a\t4000ms\n")
+        ask(&member_with(Mode::Follower, Some(ExpirySets::default())), "dump")
+            .starts_with("SessionTracker dump:\nGlobal Sessions(1):\n0x1a\t4000ms\n")
     );
 }
 
@@ -200,7 +215,7 @@ fn dump_shows_sessions_by_when_they_are_due() {
     let expected = "SessionTracker dump:\nSession Sets (1)/(1):\n1 expire at Sun Nov 22 07:38:43 UTC 2026:\n\t0x1a\n\
                     ephemeral nodes dump:\nSessions with Ephemerals (0):\nConnections dump:\n\
                     Connections Sets (0)/(0):\n";
-    let text = ask(&words("*"), "dump");
+    let text = ask(&words_with_session(), "dump");
     let day = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "#");
     assert_eq!(day(&text).lines().count(), day(expected).lines().count(), "{text}");
     assert!(text.contains("UTC 2026:\n\t0x1a\n"), "{text}");

@@ -7,8 +7,8 @@ use parking_lot::RwLock;
 
 use crate::ids::Sid;
 use crate::metrics::Metrics;
-use crate::net::{Clock, Connections};
-use crate::peer::{Mode, Report, Standing};
+use crate::net::{Clock, Connections, Throttles};
+use crate::peer::{ExpirySets, Mode, Report, Standing};
 use crate::pipeline::{ServerStatistics, SharedDatabase};
 use crate::zab::Ensemble;
 
@@ -57,6 +57,8 @@ pub type SharedStanding = Arc<RwLock<Arc<Standing>>>;
 pub trait Inspect: Send + Sync {
     /// What the machine tells of itself.
     fn report(&self) -> Report;
+    /// Its sessions by when they are due.
+    fn expiry_sets(&self) -> ExpirySets;
     /// Lets it forget what `srst` resets.
     fn reset(&self);
 }
@@ -74,6 +76,8 @@ pub struct View {
     pub connections: Arc<Connections>,
     /// What clients have asked.
     pub statistics: Arc<ServerStatistics>,
+    /// What holds clients back.
+    pub throttles: Arc<Throttles>,
     /// Everything else that is counted.
     pub metrics: Arc<Metrics>,
     /// The time.

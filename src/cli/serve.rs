@@ -62,6 +62,8 @@ fn configure(args: &ServeArgs) -> anyhow::Result<Config> {
         (file, []) => file.clone(),
         (None, [file]) => Some(file.into()),
         (None, positional) => {
+            // Without a file the reference's tick is not that of its sample file (CF-02).
+            overrides.push(("tickTime".to_owned(), "3000".to_owned()));
             let keys = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
             overrides.extend(keys.map(str::to_owned).into_iter().zip(positional.iter().cloned()));
             None

@@ -29,6 +29,28 @@ const KEYS: &[(&str, Apply)] = &[
     ("largeRequestThreshold", |c, v| limit(v, 1).map(|v| c.large_request_threshold = v.map(|v| v as usize))),
     ("nio.sessionlessCnxnTimeout", |c, v| number(v, POSITIVE).map(|v| c.sessionless_ms = v)),
     ("clientTcpKeepAlive", |c, v| flag(v).map(|v| c.client_keep_alive = v)),
+    ("connection_throttle_tokens", |c, v| number(v, NATURAL).map(|v| c.throttle.tokens = v)),
+    ("connection_throttle_fill_time", |c, v| number(v, POSITIVE).map(|v| c.throttle.fill_ms = v)),
+    ("connection_throttle_fill_count", |c, v| number(v, NATURAL).map(|v| c.throttle.fill_count = v)),
+    ("connection_throttle_freeze_time", |c, v| number(v, -1..=I32_MAX).map(|v: i64| c.throttle.freeze_ms = natural(v))),
+    ("connection_throttle_drop_increase", |c, v| part(v).map(|v| c.throttle.drop_increase = v)),
+    ("connection_throttle_drop_decrease", |c, v| part(v).map(|v| c.throttle.drop_decrease = v)),
+    ("connection_throttle_decrease_ratio", |c, v| part(v).map(|v| c.throttle.decrease_ratio = v)),
+    ("connection_throttle_weight_enabled", |c, v| flag(v).map(|v| c.throttle.weighted = v)),
+    ("connection_throttle_global_session_weight", |c, v| number(v, ANY).map(|v| c.throttle.global_weight = v)),
+    ("connection_throttle_local_session_weight", |c, v| number(v, ANY).map(|v| c.throttle.local_weight = v)),
+    ("connection_throttle_renew_session_weight", |c, v| number(v, ANY).map(|v| c.throttle.renew_weight = v)),
+    ("request_throttle_max_requests", |c, v| number(v, ANY).map(|v| c.throttle.requests_max = v)),
+    ("request_throttle_stall_time", |c, v| number(v, POSITIVE).map(|v| c.throttle.stall_ms = v)),
+    ("request_throttle_drop_stale", |c, v| flag(v).map(|v| c.throttle.drop_stale = v)),
+    ("request_stale_connection_check", |c, v| flag(v).map(|v| c.throttle.stale_connection = v)),
+    ("request_stale_latency_check", |c, v| flag(v).map(|v| c.throttle.stale_latency = v)),
+    ("throttled_op_wait_time", |c, v| positive(v).map(|v| c.throttle.op_wait_max_ms = v)),
+    ("flushDelay", |c, v| number(v, NATURAL).map(|v| c.flush_delay_ms = v)),
+    ("maxWriteQueuePollTime", |c, v| number(v, NATURAL).map(|v| c.flush_poll_ms = Some(v))),
+    ("maxBatchSize", |c, v| positive(v).map(|v| c.flush_txns_max = v)),
+    ("closeSessionTxn.enabled", |c, v| flag(v).map(|v| c.close_session_txn = v)),
+    ("enableEagerACLCheck", |c, v| flag(v).map(|v| c.eager_acl_check = v)),
     ("snapCount", |c, v| number(v, POSITIVE).map(|v: u64| c.snapshot_txns = v.max(2))),
     ("snapSizeLimitInKb", |c, v| limit(v, 1024).map(|v| c.snapshot_bytes = v.unwrap_or(0))),
     ("txnLogSizeLimitInKb", |c, v| limit(v, 1024).map(|v| c.log_bytes_max = v)),
@@ -103,15 +125,39 @@ const KEYS: &[(&str, Apply)] = &[
     ("readonlymode.enabled", |c, v| flag(v).map(|v| c.quorum.read_only_mode = v)),
 ];
 
-/// Settings that would have to be obeyed and are not yet: refused when they switch something on.
-const REFUSED: &[(&str, &str)] = &[
-    ("secureClientPort", ""),
-    ("sslQuorum", "false"),
-    ("quorum.auth.enableSasl", "false"),
-    ("sessionRequireClientSASLAuth", "false"),
-    ("portUnification", "false"),
-    ("client.portUnification", "false"),
+/// Settings that would have to be obeyed and are not: refused when they switch something on, for this reason.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("secureClientPort", "", NO_TLS),
+    ("sslQuorum", "false", NO_TLS),
+    ("quorum.auth.enableSasl", "false", NO_TLS),
+    ("sessionRequireClientSASLAuth", "false", NO_TLS),
+    ("portUnification", "false", NO_TLS),
+    ("client.portUnification", "false", NO_TLS),
+    ("emulate353TTLNodes", "false", "zkd does not read the TTL znodes of 3.5.3 and before"),
 ];
+const NO_TLS: &str = "zkd does not have TLS and SASL yet";
+
+/// Keys as the reference's documentation spells them, though nobody reads them so; and the key that is read.
+const MISSPELT: &[(&str, &str)] = &[
+    ("connectionMaxTokens", "connection_throttle_tokens"),
+    ("connectionTokenFillTime", "connection_throttle_fill_time"),
+    ("connectionTokenFillCount", "connection_throttle_fill_count"),
+    ("connectionFreezeTime", "connection_throttle_freeze_time"),
+    ("connectionDropIncrease", "connection_throttle_drop_increase"),
+    ("connectionDropDecrease", "connection_throttle_drop_decrease"),
+    ("connectionDecreaseRatio", "connection_throttle_decrease_ratio"),
+    ("requestThrottleLimit", "request_throttle_max_requests"),
+    ("requestThrottleStallTime", "request_throttle_stall_time"),
+    ("requestThrottleDropStale", "request_throttle_drop_stale"),
+    ("requestStaleLatencyCheck", "request_stale_latency_check"),
+    ("requestStaleConnectionCheck", "request_stale_connection_check"),
+    ("throttledOpWaitTime", "throttled_op_wait_time"),
+];
+
+/// `authProvider.N` names a class of Java. The reference's own are known by what they do; others cannot be run.
+const AUTH_PROVIDERS: &str = "org.apache.zookeeper.server.auth.";
+const OWN_PROVIDERS: &[&str] = &["DigestAuthenticationProvider", "IPAuthenticationProvider"];
+const MISSING_PROVIDERS: &[&str] = &["SASLAuthenticationProvider", "X509AuthenticationProvider"];
 
 /// Settings that are understood and that nothing obeys yet, and what happens instead: a warning when they switch
 /// something on.
@@ -127,20 +173,12 @@ const NOT_APPLICABLE: &[&str] = &[
     "advancedFlowControlEnabled",
     "allowSaslFailedClients",
     "audit.*",
-    "authProvider.*",
     "bitHashCacheSize",
     "client.*",
-    "closeSessionTxn.enabled",
     "commitProcessor.*",
-    "connectionFreezeTime",
-    "connectionMaxTokens",
-    "connection_throttle_*",
     "controllerPort",
-    "emulate353TTLNodes",
-    "enableEagerACLCheck",
     "ensembleAuthName",
     "fips-mode",
-    "flushDelay",
     "follower.skipLearnerRequestToNextProcessor",
     "forward_learner_requests_to_commit_processor_disabled",
     "intBufferStartingSizeBytes",
@@ -154,11 +192,9 @@ const NOT_APPLICABLE: &[&str] = &[
     "learner.asyncSending",
     "learner.closeSocketAsync",
     "letAnySaslUserDoX",
-    "maxBatchSize",
     "maxGetChildrenResponseCacheSize",
     "maxInProcessingDeadWatchers",
     "maxResponseCacheSize",
-    "maxWriteQueuePollTime",
     "messageTracker.*",
     "metricsProvider.*",
     "multiAddress.*",
@@ -167,8 +203,7 @@ const NOT_APPLICABLE: &[&str] = &[
     "observerMaster.sizeLimit",
     "pathStats.*",
     "quorum.*",
-    "requestThrottle*",
-    "request_*",
+    "request_throttler.shutdownTimeout",
     "requireKerberosConfig",
     "sasl.*",
     "SASLAuthenticationProvider.*",
@@ -180,7 +215,6 @@ const NOT_APPLICABLE: &[&str] = &[
     "ssl.*",
     "sslQuorumReloadCertFiles",
     "superUser*",
-    "throttled*",
     "watch*",
     "X509AuthenticationProvider.*",
 ];
@@ -201,12 +235,20 @@ pub(super) fn apply(config: &mut Config, setting: &Setting) -> Result<(), Config
     if let Some(result) = config.members.set(key, value) {
         return result.map_err(|expected| setting.refuse(expected));
     }
-    if let Some((_, off)) = REFUSED.iter().find(|(name, _)| *name == key) {
+    if let Some((_, off, reason)) = REFUSED.iter().find(|(name, ..)| *name == key) {
         return if value.eq_ignore_ascii_case(off) {
             Ok(())
         } else {
-            Err(refuse(Expected("it to be off: zkd does not have TLS and SASL yet".to_owned())))
+            Err(refuse(Expected(format!("it to be off: {reason}"))))
         };
+    }
+    if key.starts_with("authProvider.") {
+        return auth_provider(config, setting).map_err(refuse);
+    }
+    if let Some((_, right)) = MISSPELT.iter().find(|(name, _)| *name == key) {
+        let text = format!("{}: {} is not read by anybody; the key is {right}", setting.place, setting.key);
+        config.note(NoteLevel::Warning, text);
+        return Ok(());
     }
     if NOT_APPLICABLE.iter().any(|pattern| matches(pattern, key)) {
         config.note(NoteLevel::Info, format!("{}: {} has no effect here", setting.place, setting.key));
@@ -214,6 +256,20 @@ pub(super) fn apply(config: &mut Config, setting: &Setting) -> Result<(), Config
     }
     let hint = nearest(key).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
     config.note(NoteLevel::Warning, format!("{}: unknown key {}{hint}", setting.place, setting.key));
+    Ok(())
+}
+
+fn auth_provider(config: &mut Config, setting: &Setting) -> Result<(), Expected> {
+    let is_one_of =
+        |known: &[&str]| setting.value.strip_prefix(AUTH_PROVIDERS).is_some_and(|class| known.contains(&class));
+    if is_one_of(OWN_PROVIDERS) {
+        return Ok(());
+    }
+    if !is_one_of(MISSING_PROVIDERS) {
+        return expected("a provider that zkd has: digest and ip; it does not run classes of Java");
+    }
+    let text = format!("{}: {}={} has no effect: {NO_TLS}", setting.place, setting.key, setting.value);
+    config.note(NoteLevel::Warning, text);
     Ok(())
 }
 
@@ -253,6 +309,18 @@ fn limit(text: &str, unit: u64) -> Result<Option<u64>, Expected> {
 fn positive<T: TryFrom<i64>>(text: &str) -> Result<Option<T>, Expected> {
     let number: i64 = number(text, ANY)?;
     Ok(T::try_from(number).ok().filter(|_| number > 0))
+}
+
+fn natural(number: i64) -> Option<u64> {
+    u64::try_from(number).ok()
+}
+
+/// A part of a whole.
+fn part(text: &str) -> Result<f64, Expected> {
+    match text.parse::<f64>() {
+        Ok(part) if (0.0..=1.0).contains(&part) => Ok(part),
+        Ok(_) | Err(_) => expected("a number from 0 to 1"),
+    }
 }
 
 fn port(text: &str) -> Result<Option<u16>, Expected> {

@@ -9,6 +9,7 @@ mod members;
 mod properties;
 mod quorum;
 mod servers;
+mod throttle;
 mod tomlfile;
 
 use std::fmt;
@@ -19,6 +20,7 @@ pub use identity::{MyIdError, parse_myid};
 pub use members::Members;
 pub use quorum::QuorumConfig;
 pub use servers::{ClientAddress, ServerAddress, ServerRole, ServerSpec};
+pub use throttle::{SessionWeights, ThrottleConfig};
 
 use crate::ids::Sid;
 
@@ -71,6 +73,18 @@ pub struct Config {
     pub sessionless_ms: u64,
     /// `clientTcpKeepAlive`.
     pub client_keep_alive: bool,
+    /// What holds clients back.
+    pub throttle: ThrottleConfig,
+    /// `flushDelay`, ms; 0 is none.
+    pub flush_delay_ms: u64,
+    /// `maxWriteQueuePollTime`, ms; `None` is a third of `flushDelay`.
+    pub flush_poll_ms: Option<u64>,
+    /// `maxBatchSize`; `None` is no limit.
+    pub flush_txns_max: Option<usize>,
+    /// `closeSessionTxn.enabled`.
+    pub close_session_txn: bool,
+    /// `enableEagerACLCheck`.
+    pub eager_acl_check: bool,
     /// `snapCount`.
     pub snapshot_txns: u64,
     /// `snapSizeLimitInKb`, in bytes; 0 is off.
@@ -308,6 +322,12 @@ impl Config {
             large_request_threshold: None,
             sessionless_ms: 10_000,
             client_keep_alive: false,
+            throttle: ThrottleConfig::default(),
+            flush_delay_ms: 0,
+            flush_poll_ms: None,
+            flush_txns_max: Some(1000),
+            close_session_txn: true,
+            eager_acl_check: false,
             snapshot_txns: 100_000,
             snapshot_bytes: 4 << 30,
             log_bytes_max: None,

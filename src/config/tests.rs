@@ -208,6 +208,63 @@ fn what_nothing_obeys_yet_says_so() {
 }
 
 #[test]
+fn what_holds_clients_back_is_configured_as_in_the_reference() {
+    assert_eq!(cfg("").unwrap().throttle, ThrottleConfig::default());
+    let set = cfg("connection_throttle_tokens=1\nconnection_throttle_fill_time=2\nconnection_throttle_fill_count=3\n\
+                   connection_throttle_freeze_time=4\nconnection_throttle_drop_increase=0.5\n\
+                   connection_throttle_drop_decrease=0.25\nconnection_throttle_decrease_ratio=1\n\
+                   connection_throttle_weight_enabled=true\nconnection_throttle_global_session_weight=5\n\
+                   connection_throttle_local_session_weight=6\nconnection_throttle_renew_session_weight=7\n\
+                   request_throttle_max_requests=8\nrequest_throttle_stall_time=9\nrequest_throttle_drop_stale=false\n\
+                   request_stale_connection_check=false\nrequest_stale_latency_check=true\nthrottled_op_wait_time=10\n")
+    .unwrap();
+    let expected = ThrottleConfig {
+        tokens: 1,
+        fill_ms: 2,
+        fill_count: 3,
+        freeze_ms: Some(4),
+        drop_increase: 0.5,
+        drop_decrease: 0.25,
+        decrease_ratio: 1.0,
+        weighted: true,
+        global_weight: 5,
+        local_weight: 6,
+        renew_weight: 7,
+        requests_max: 8,
+        stall_ms: 9,
+        drop_stale: false,
+        stale_connection: false,
+        stale_latency: true,
+        op_wait_max_ms: Some(10),
+    };
+    assert_eq!((set.throttle, set.notes), (expected, Vec::new()));
+    assert!(message("connection_throttle_fill_time=0").contains("from 1"));
+    assert!(message("connection_throttle_drop_increase=2").contains("from 0 to 1"));
+    assert_eq!(
+        notes("connectionMaxTokens=5"),
+        ["zoo.cfg:2: connectionMaxTokens is not read by anybody; the key is connection_throttle_tokens"]
+    );
+}
+
+#[test]
+fn when_the_log_is_flushed_is_configured_as_in_the_reference() {
+    let flush = |text: &str| cfg(text).map(|c| (c.flush_delay_ms, c.flush_poll_ms, c.flush_txns_max)).unwrap();
+    assert_eq!(flush(""), (0, None, Some(1000)));
+    assert_eq!(flush("flushDelay=6\nmaxWriteQueuePollTime=2\nmaxBatchSize=50"), (6, Some(2), Some(50)));
+    assert_eq!(flush("maxBatchSize=0"), (0, None, None));
+}
+
+#[test]
+fn classes_that_authenticate_are_known_by_what_they_do() {
+    let provider = |class: &str| format!("authProvider.1={class}");
+    let own = provider("org.apache.zookeeper.server.auth.DigestAuthenticationProvider");
+    assert_eq!(notes(&own), Vec::<String>::new());
+    let sasl = provider("org.apache.zookeeper.server.auth.SASLAuthenticationProvider");
+    assert!(notes(&sasl)[0].contains("has no effect: zkd does not have TLS and SASL yet"));
+    assert!(message(&provider("com.example.Mine")).contains("does not run classes of Java"));
+}
+
+#[test]
 fn toml_says_the_same() {
     let toml = "dataDir = \"/d\"\ntickTime = 2000\n[autopurge]\npurgeInterval = 2\n[4lw.commands]\nwhitelist = [\"ruok\", \"mntr\"]\n";
     let config = Config::parse("zkd.toml", toml, &[]).unwrap();

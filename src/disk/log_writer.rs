@@ -28,12 +28,31 @@ pub struct LogOptions {
     pub fsync_warning_ms: u64,
     /// `zookeeper.txnLogSizeLimitInKb` in bytes, with padding; `None`: no limit.
     pub size_limit_bytes: Option<u64>,
+    /// When a batch is complete.
+    pub flush: FlushRules,
+}
+
+/// When a batch is written and flushed: when nothing more waits, unless these say otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlushRules {
+    /// `zookeeper.flushDelay`: batches gather for so long after the last flush. 0: they do not.
+    pub delay: Duration,
+    /// `zookeeper.maxWriteQueuePollTime`: they are complete earlier when nothing comes for so long.
+    pub poll: Duration,
+    /// `zookeeper.maxBatchSize`: they are complete with so many txns; what comes at once stays together.
+    pub txns_max: Option<usize>,
 }
 
 impl Default for LogOptions {
     /// As Apache's.
     fn default() -> Self {
-        Self { prealloc_bytes: 65_536 << 10, force_sync: true, fsync_warning_ms: 1000, size_limit_bytes: None }
+        Self {
+            prealloc_bytes: 65_536 << 10,
+            force_sync: true,
+            fsync_warning_ms: 1000,
+            size_limit_bytes: None,
+            flush: FlushRules { delay: Duration::ZERO, poll: Duration::ZERO, txns_max: Some(1000) },
+        }
     }
 }
 
@@ -120,6 +139,7 @@ impl LogWriter {
             full_retry,
             stopping: Arc::clone(&stopping),
             size_limit_said: false,
+            flushed: Instant::now(),
             report,
         };
         let thread = thread::Builder::new().name("txn-log".to_owned()).spawn(move || worker.run())?;
@@ -170,6 +190,8 @@ struct Worker {
     full_retry: Duration,
     stopping: Arc<AtomicBool>,
     size_limit_said: bool,
+    /// When the last batch was.
+    flushed: Instant,
     report: Box<dyn Fn(LogReport) + Send>,
 }
 
@@ -199,10 +221,15 @@ impl Worker {
                 LogCommand::Append(txns) => txns.iter().for_each(|(zxid, body)| self.batch.push(*zxid, body)),
                 LogCommand::Roll | LogCommand::Stop => return Some(command),
             }
-            if self.batch.txns() >= BATCH_TXNS_MAX || self.batch.bytes() >= BATCH_BYTES_MAX {
+            let flush = self.options.flush;
+            let left = flush.delay.saturating_sub(self.flushed.elapsed());
+            let is_due = !flush.delay.is_zero() && left.is_zero();
+            let is_full = flush.txns_max.is_some_and(|max| self.batch.txns() >= max);
+            if is_due || is_full || self.batch.bytes() >= BATCH_BYTES_MAX {
                 return None;
             }
-            command = self.queue.try_recv().ok()?;
+            let wait = left.min(flush.poll);
+            command = if wait.is_zero() { self.queue.try_recv().ok()? } else { self.queue.recv_timeout(wait).ok()? };
         }
     }
 
@@ -227,6 +254,7 @@ impl Worker {
         let durable = Durable::after_flush(self.batch.last());
         let (txns, bytes) = (self.batch.txns(), self.batch.bytes());
         self.batch.clear();
+        self.flushed = Instant::now();
         (self.report)(LogReport::Durable { durable, txns, bytes, took, slow });
         if self.options.size_limit_bytes.is_some_and(|limit| size > limit) && !self.size_limit_said {
             self.size_limit_said = true;
@@ -276,8 +304,7 @@ impl Worker {
     }
 }
 
-/// A batch takes no further command beyond these; what one command brings stays together.
-const BATCH_TXNS_MAX: usize = 1000;
+/// A batch takes no further command beyond this; what one command brings stays together.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 const FULL_RETRY: Duration = Duration::from_millis(500);
 

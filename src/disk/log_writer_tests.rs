@@ -220,6 +220,61 @@ fn a_file_above_the_limit_is_said_once() {
     assert_eq!(limits(reports.iter().collect()), 1);
 }
 
+const LONG: Duration = Duration::from_secs(3600);
+
+#[test]
+fn a_flush_is_put_off_while_txns_may_come() {
+    let root = tempfile::tempdir().expect("a directory");
+    let flush = FlushRules { delay: LONG, poll: LONG, txns_max: Some(3) };
+    let (writer, reports) = start(database(root.path()).log_dir(), LogOptions { flush, ..small() });
+    for zxid in 1..=3 {
+        writer.append(vec![txn(zxid)]).expect("room");
+    }
+    assert!(matches!(reports.recv(), Ok(LogReport::Durable { txns: 3, .. })), "none is durable before the third one");
+    writer.stop();
+}
+
+#[test]
+fn a_flush_is_not_put_off_when_nothing_comes() {
+    let root = tempfile::tempdir().expect("a directory");
+    let flush = FlushRules { delay: LONG, poll: Duration::ZERO, txns_max: Some(3) };
+    let (writer, reports) = start(database(root.path()).log_dir(), LogOptions { flush, ..small() });
+    writer.append(vec![txn(1)]).expect("room");
+    assert!(matches!(reports.recv(), Ok(LogReport::Durable { txns: 1, .. })));
+    writer.stop();
+}
+
+#[test]
+fn a_flush_is_put_off_no_longer_than_the_delay() {
+    let root = tempfile::tempdir().expect("a directory");
+    let flush = FlushRules { delay: Duration::from_millis(50), poll: LONG, txns_max: None };
+    let (writer, reports) = start(database(root.path()).log_dir(), LogOptions { flush, ..small() });
+    let began = Instant::now();
+    for zxid in 1..=2 {
+        writer.append(vec![txn(zxid)]).expect("room");
+        until_durable(&reports, zxid);
+    }
+    assert!(began.elapsed() >= flush.delay, "the second one came right behind a flush, and waited");
+    writer.stop();
+}
+
+#[test]
+fn a_batch_is_no_larger_than_asked_for() {
+    let faulty = Faulty::default();
+    faulty.state().space = Some(0);
+    let flush = FlushRules { txns_max: Some(2), ..LogOptions::default().flush };
+    let (writer, reports) = start_faulty(&faulty, LogOptions { flush, ..small() });
+    writer.append(vec![txn(1)]).expect("room");
+    assert!(matches!(reports.recv(), Ok(LogReport::Full(_))));
+    // While the first one waits for space, four gather behind it.
+    (2..=5).for_each(|zxid| writer.append(vec![txn(zxid)]).expect("room"));
+    faulty.state().space = None;
+    writer.stop();
+    let size = |report| if let LogReport::Durable { txns, .. } = report { Some(txns) } else { None };
+    let sizes: Vec<_> = reports.iter().filter_map(size).collect();
+    assert!(sizes.iter().sum::<usize>() == 5 && sizes.iter().all(|size| *size <= 2), "{sizes:?}");
+}
+
 /// A directory in memory that runs out of space, writes in pieces, or does not flush.
 #[derive(Clone, Default)]
 struct Faulty(Arc<Mutex<Disaster>>);

@@ -9,4 +9,4 @@ mod log_segment;
 mod log_writer;
 
 pub use files::{Directories, OpenError, RealDisk};
-pub use log_writer::{LOG_COMMANDS_MAX, LogOptions, LogReport, LogWriter, Rejected};
+pub use log_writer::{FlushRules, LOG_COMMANDS_MAX, LogOptions, LogReport, LogWriter, Rejected};

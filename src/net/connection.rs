@@ -13,8 +13,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::connections::{UNSENT_BYTES_MAX, WAITING_BYTES_MAX, WAITING_MAX};
+use super::throttle::Stall;
 use super::{ClientContext, WordAnswer};
-use crate::pipeline::{Lane, LanePhase, LaneState, Received, WriteRequest, disconnect, greet, receive};
+use crate::metrics::Counter;
+use crate::pipeline::{Arrival, Lane, LanePhase, LaneState, Received, WriteRequest, disconnect, greet, receive};
+use crate::proto::OpCode;
 
 const SCRATCH_BYTES: usize = 64 * 1024;
 /// A sent buffer up to this size stays with its connection, a larger one is given back.
@@ -41,6 +44,8 @@ pub(super) struct Connection {
     sent: usize,
     /// Whether the first four bytes have come and were no four-letter word.
     wordless: bool,
+    /// Set while the frames in `input` wait because too many requests are in process.
+    stall: Option<Box<Stall>>,
 }
 
 /// How reading went.
@@ -53,7 +58,16 @@ enum Progress {
 
 impl Connection {
     pub(super) fn new(context: Arc<ClientContext>, lane: Arc<Lane>, stream: TcpStream) -> Self {
-        Self { context, lane, stream, input: BytesMut::new(), sending: Vec::new(), sent: 0, wordless: false }
+        Self {
+            context,
+            lane,
+            stream,
+            input: BytesMut::new(),
+            sending: Vec::new(),
+            sent: 0,
+            wordless: false,
+            stall: None,
+        }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {
@@ -63,7 +77,11 @@ impl Connection {
         if self.is_congested() {
             return Poll::Pending;
         }
-        if !self.input.is_empty() && self.process_input() {
+        if let Some(stall) = &mut self.stall {
+            stall.client_is_gone |= is_gone(&self.stream, cx);
+            ready!(stall.poll(cx));
+        }
+        if !self.input.is_empty() && (self.process_input() || self.stall.is_some()) {
             return Poll::Ready(Ok(Progress::Some));
         }
         self.read(cx)
@@ -136,7 +154,10 @@ impl Connection {
             Poll::Ready(Ok(received))
         };
         match ready!(received)? {
-            0 => Poll::Ready(Ok(Progress::End)),
+            0 => {
+                self.context.throttles.metrics.count(Counter::connection_drop_count, 1);
+                Poll::Ready(Ok(Progress::End))
+            }
             received => {
                 self.context.connections.bytes_received.fetch_add(received as u64, Relaxed);
                 Poll::Ready(Ok(Progress::Some))
@@ -174,21 +195,33 @@ impl Connection {
         let mut writes = Vec::new();
         let mut done = 0;
         let mut packets = 0;
+        let mut stalls = false;
         {
+            let throttles = &self.context.throttles;
             let database = self.context.database.read();
             let mut state = self.lane.lock();
             while let Some(frame) = self.next_frame(&mut state, &input[done..]) {
+                let is_open = state.phase() == LanePhase::Open;
+                stalls = is_open && !throttles.has_room();
+                if stalls {
+                    break;
+                }
                 done += 4 + frame.len();
                 packets += 1;
-                if state.phase() == LanePhase::Greeting {
-                    self.greet(&database, &mut state, frame);
-                } else {
-                    let now_ms = self.context.clock.now().steady_ms;
-                    let rules = self.context.limits.receive;
-                    match receive(&database, &self.lane, &mut state, frame, now_ms, rules) {
-                        Received::Done => {}
-                        Received::Write(request) => writes.push(request),
-                    }
+                let now_ms = self.context.clock.now().steady_ms;
+                if !is_open {
+                    self.greet(&database, &mut state, frame, now_ms);
+                    continue;
+                }
+                let waited_ms = self.stall.as_ref().map_or(0, |stall| now_ms.saturating_sub(stall.since_ms));
+                throttles.waited(waited_ms);
+                if self.is_stale(&mut state, frame, waited_ms) {
+                    break;
+                }
+                let arrival = Arrival { now_ms, waited_ms };
+                match receive(&database, &self.lane, &mut state, frame, arrival, self.context.limits.receive) {
+                    Received::Done => {}
+                    Received::Write(request) => writes.push(request),
                 }
             }
             if state.phase() == LanePhase::Closing {
@@ -198,7 +231,31 @@ impl Connection {
         }
         self.context.statistics.received(packets);
         self.hand_over(writes);
+        // What has waited goes on waiting since then; what came behind it counts as having come with it.
+        self.stall = stalls.then(|| {
+            let now_ms = self.context.clock.now().steady_ms;
+            self.stall.take().unwrap_or_else(|| Stall::new(&self.context.throttles, now_ms))
+        });
         done
+    }
+
+    /// Whether nobody waits for the answer any more. Such a request ends the connection, unless the operator wants it
+    /// answered all the same; the end of a session outlives its client.
+    fn is_stale(&self, state: &mut LaneState, frame: &[u8], waited_ms: u64) -> bool {
+        let throttles = &self.context.throttles;
+        let rules = &throttles.requests;
+        let is_gone = rules.stale_connection && self.stall.as_ref().is_some_and(|stall| stall.client_is_gone);
+        let is_late = rules.stale_latency && i128::from(waited_ms) > i128::from(state.timeout_ms());
+        if !(is_gone || is_late) || frame.get(4..8) == Some(&OpCode::CLOSE_SESSION.0.to_be_bytes()[..]) {
+            return false;
+        }
+        if rules.drop_stale {
+            throttles.metrics.count(Counter::stale_requests_dropped, 1);
+            state.cut();
+        } else {
+            throttles.metrics.count(Counter::stale_requests, 1);
+        }
+        rules.drop_stale
     }
 
     fn hand_over(&self, writes: Vec<WriteRequest>) {
@@ -228,10 +285,17 @@ impl Connection {
         }
     }
 
-    fn greet(&self, database: &crate::pipeline::Database, state: &mut LaneState, frame: &[u8]) {
+    fn greet(&self, database: &crate::pipeline::Database, state: &mut LaneState, frame: &[u8], now_ms: u64) {
+        let admit = |session| {
+            let admitted = self.context.throttles.admit(session, now_ms, fastrand::f64());
+            if !admitted {
+                self.context.connections.rejected.fetch_add(1, Relaxed);
+            }
+            admitted
+        };
         if !self.context.serving.load(Relaxed) {
             state.cut();
-        } else if let Some(greeting) = greet(database, state, frame) {
+        } else if let Some(greeting) = greet(database, state, frame, admit) {
             self.context.owner.connect(Arc::clone(&self.lane), greeting);
         }
     }
@@ -250,6 +314,15 @@ impl Connection {
                 Some(input.len())
             }
         }
+    }
+}
+
+/// Whether the client has closed its end, as far as one can see without reading.
+fn is_gone(stream: &TcpStream, cx: &mut Context<'_>) -> bool {
+    let mut byte = [0];
+    match stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+        Poll::Pending => false,
+        Poll::Ready(seen) => seen.map_or(true, |bytes| bytes == 0),
     }
 }
 

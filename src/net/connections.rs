@@ -48,8 +48,6 @@ pub struct Connections {
     pub sessionless_expired: AtomicU64,
     /// Bytes received.
     pub bytes_received: AtomicU64,
-    /// Connections that were let in.
-    pub admitted: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +73,6 @@ impl Connections {
             self.rejected.fetch_add(1, Relaxed);
             return None;
         }
-        self.admitted.fetch_add(1, Relaxed);
         let id = ConnectionId(self.next.fetch_add(1, Relaxed));
         let here = lanes.per_address.entry(address.ip());
         let (count, identities) = here.or_insert_with(|| (0, [Identity::ip(address.ip())].into()));

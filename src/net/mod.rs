@@ -10,12 +10,14 @@ mod election;
 mod listener;
 mod peers;
 mod quorum;
+mod throttle;
 
 pub use connections::{ConnectionLimits, Connections};
 pub use election::{ElectionNet, ElectionPort};
 pub use listener::{ClientPort, ListenError, listen};
 pub use peers::Addresses;
 pub use quorum::{QuorumNet, QuorumPort};
+pub use throttle::{ConnectionThrottleRules, RequestThrottleRules, Throttles};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -85,6 +87,8 @@ pub struct ClientContext {
     pub statistics: Arc<ServerStatistics>,
     /// The bounds.
     pub limits: ConnectionLimits,
+    /// What holds clients back.
+    pub throttles: Arc<Throttles>,
     /// Cleared while no session can be served: connect requests are closed without an answer.
     pub serving: AtomicBool,
 }

@@ -9,7 +9,7 @@ use super::rim::Rim;
 use crate::admin::Inspect;
 use crate::ids::ConnectionId;
 use crate::net::{Clock, Hold, Inbox, Owner};
-use crate::peer::{Input, Machine, Peer, Report};
+use crate::peer::{ExpirySets, Input, Machine, Peer, Report};
 use crate::pipeline::{Greeting, Lane, WriteRequest};
 
 /// Inputs handled before outputs are carried out: with them the log gets larger batches.
@@ -93,6 +93,10 @@ impl Inspect for OwnerHandle {
         self.inspect(|peer| peer.report()).unwrap_or_default()
     }
 
+    fn expiry_sets(&self) -> ExpirySets {
+        self.inspect(|peer| peer.expiry_sets()).unwrap_or_default()
+    }
+
     fn reset(&self) {
         self.inspect(Peer::reset_report);
     }
@@ -122,6 +126,7 @@ impl OwnerLoop {
         loop {
             self.carry_out();
             wake.drain(..).for_each(Waker::wake);
+            self.rim.clients.throttles.release();
             if stopping && self.peer.is_idle(self.clock.now()) {
                 break;
             }

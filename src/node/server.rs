@@ -20,7 +20,7 @@ use crate::ids::{Sid, Zxid};
 use crate::metrics::{Basic, Metrics};
 use crate::net::{
     Addresses, ClientContext, ClientPort, Clock, Connections, ElectionPort, Inbox, ListenError, QuorumNet, QuorumPort,
-    listen,
+    Throttles, listen,
 };
 use crate::peer::{Beginning, Loading, Mode, Peer, PeerRules, Standing};
 use crate::pipeline::{PrepareRules, ServerStatistics, SharedDatabase};
@@ -148,12 +148,19 @@ impl Server {
         let standing: SharedStanding = Arc::new(RwLock::new(Arc::new(first)));
         let statistics = Arc::new(ServerStatistics::default());
         let connections = Arc::new(Connections::default());
+        let throttles = Arc::new(Throttles::new(
+            settings.connection_throttle,
+            settings.request_throttle,
+            Arc::clone(&statistics),
+            Arc::clone(&metrics),
+        ));
         let view = View {
             facts: facts(settings, started_ms),
             standing: Arc::clone(&standing),
             database: Arc::clone(&database),
             connections: Arc::clone(&connections),
             statistics: Arc::clone(&statistics),
+            throttles: Arc::clone(&throttles),
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
             inspect: Arc::new(owner.clone()),
@@ -166,6 +173,7 @@ impl Server {
             connections: Arc::clone(&connections),
             statistics,
             limits: settings.limits,
+            throttles,
             serving,
         });
         let mut log = LogFiles {
@@ -288,6 +296,7 @@ fn rules(settings: &Settings, database: &SharedDatabase, seed: u64) -> PeerRules
             enforce_quota: settings.enforce_quota,
             reconfig_enabled: settings.reconfig_enabled,
             digest: settings.digest,
+            close_session_txn: settings.close_session_txn,
             epoch_rolls_over: settings.ensemble.is_none(),
         },
         snapshots: settings.snapshots,

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::auth::{AuthRules, DigestAlgorithm};
 use crate::config::{Config, ServerAddress, SnapshotCompression};
-use crate::disk::LogOptions;
+use crate::disk::{FlushRules, LogOptions};
 use crate::ids::Sid;
-use crate::net::{ConnectionLimits, ElectionNet, QuorumNet};
+use crate::net::{ConnectionLimits, ConnectionThrottleRules, ElectionNet, QuorumNet, RequestThrottleRules};
 use crate::peer::{EnsembleRules, ReaperRules, SnapshotRules};
-use crate::pipeline::{LargeRequestRules, ReceiveRules};
+use crate::pipeline::{EarlyRules, LargeRequestRules, ReceiveRules};
 use crate::session::Negotiation;
 use crate::storage::compression::Compression;
 use crate::storage::recovery::RecoveryOptions;
@@ -36,6 +36,10 @@ pub struct Settings {
     pub negotiation: Negotiation,
     /// Bounds of connections.
     pub limits: ConnectionLimits,
+    /// How many clients may ask for sessions.
+    pub connection_throttle: ConnectionThrottleRules,
+    /// How many requests may be in process.
+    pub request_throttle: RequestThrottleRules,
     /// Who may do what.
     pub auth: AuthRules,
     /// `zookeeper.extendedTypesEnabled`.
@@ -46,6 +50,8 @@ pub struct Settings {
     pub reconfig_enabled: bool,
     /// `zookeeper.digest.enabled`.
     pub digest: bool,
+    /// `zookeeper.closeSessionTxn.enabled`.
+    pub close_session_txn: bool,
     /// When to write snapshots.
     pub snapshots: SnapshotRules,
     /// `zookeeper.snapshot.compression.method`.
@@ -123,11 +129,20 @@ impl Settings {
             tick_ms: config.tick_ms,
             negotiation: Negotiation { min_ms, max_ms },
             limits: limits(config),
+            connection_throttle: connection_throttle(config),
+            request_throttle: RequestThrottleRules {
+                requests_max: config.throttle.requests_max,
+                stall: Duration::from_millis(config.throttle.stall_ms),
+                drop_stale: config.throttle.drop_stale,
+                stale_connection: config.throttle.stale_connection,
+                stale_latency: config.throttle.stale_latency,
+            },
             auth: auth(config)?,
             extended_types: config.extended_types,
             enforce_quota: config.enforce_quota,
             reconfig_enabled: config.reconfig,
             digest: config.digest,
+            close_session_txn: config.close_session_txn,
             snapshots: SnapshotRules { txns: config.snapshot_txns, bytes: config.snapshot_bytes },
             compression: match config.snapshot_compression {
                 SnapshotCompression::None => Compression::Plain,
@@ -140,6 +155,11 @@ impl Settings {
                 force_sync: config.force_sync,
                 fsync_warning_ms: config.fsync_warning_ms,
                 size_limit_bytes: config.log_bytes_max,
+                flush: FlushRules {
+                    delay: Duration::from_millis(config.flush_delay_ms),
+                    poll: Duration::from_millis(config.flush_poll_ms.unwrap_or(config.flush_delay_ms / 3)),
+                    txns_max: config.flush_txns_max,
+                },
             },
             recovery: RecoveryOptions {
                 autocreate: config.database_autocreate,
@@ -233,9 +253,30 @@ fn limits(config: &Config) -> ConnectionLimits {
                 bytes_max: config.large_request_bytes_max,
             },
             sync_asks_leader: config.is_distributed(),
+            early: EarlyRules {
+                op_wait_max_ms: config.throttle.op_wait_max_ms,
+                // A server alone does not look twice.
+                check_acls: config.eager_acl_check && config.is_distributed(),
+            },
         },
         sessionless_ms: config.sessionless_ms,
         keep_alive: config.client_keep_alive,
+    }
+}
+
+fn connection_throttle(config: &Config) -> ConnectionThrottleRules {
+    let (throttle, weights) = (&config.throttle, config.throttle.weights());
+    let local = config.is_distributed() && config.quorum.local_sessions;
+    ConnectionThrottleRules {
+        tokens_max: throttle.tokens.saturating_mul(weights.global),
+        fill_count: throttle.fill_count.saturating_mul(weights.global),
+        fill_ms: throttle.fill_ms,
+        freeze_ms: throttle.freeze_ms,
+        drop_increase: throttle.drop_increase,
+        drop_decrease: throttle.drop_decrease,
+        decrease_ratio: throttle.decrease_ratio,
+        new_session_weight: if local { weights.local } else { weights.global },
+        renewed_session_weight: weights.renew,
     }
 }
 

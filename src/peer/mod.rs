@@ -36,7 +36,7 @@ use crate::zab::{Arrival, Logged, Membership, Notification, Packet};
 pub use restore::Loading;
 pub use rules::{EnsembleRules, PeerRules, ReaperRules, SnapshotRules};
 pub use server::Peer;
-pub use standing::{LearnerStanding, Mode, Report, Standing};
+pub use standing::{ExpirySets, LearnerStanding, Mode, Report, Standing};
 
 /// All that can happen to a server.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::leading::Leading;
 use super::local::LocalSessions;
 use super::reading::Reading;
 use super::rules::PeerRules;
-use super::standing::{Mode, Report, Standing};
+use super::standing::{ExpirySets, Mode, Report, Standing};
 use super::{Beginning, Input, Machine, Output};
 use crate::ids::{Now, Sid, Zxid};
 use crate::pipeline::{Lane, WriteRequest};
@@ -87,18 +87,22 @@ impl Peer {
     /// What reports tell of it beside its [`Standing`].
     #[must_use]
     pub fn report(&self) -> Report {
-        let serving = match &self.role {
-            Role::Leading(leading) => leading.serving.as_ref(),
-            Role::WindingUp { .. } | Role::Looking { .. } | Role::Following(_) => None,
-        };
         Report {
-            expiry_sets: serving.map(|serving| serving.sessions.expiry_sets()),
-            local_expiry_sets: self.local_sessions().map(|local| local.sessions().expiry_sets()),
+            local_sessions: self.local_sessions().map_or(0, |local| local.sessions().len()),
             proposal_bytes: self.core.proposal_bytes,
             pending_syncs: match &self.role {
                 Role::Leading(leading) => leading.pending_syncs(),
                 Role::Following(_) | Role::WindingUp { .. } | Role::Looking { .. } => 0,
             },
+        }
+    }
+
+    /// Its sessions by when they are due.
+    #[must_use]
+    pub fn expiry_sets(&self) -> ExpirySets {
+        ExpirySets {
+            tracked: self.sessions().map(Sessions::expiry_sets),
+            local: self.local_sessions().map(|local| local.sessions().expiry_sets()),
         }
     }
 

@@ -56,13 +56,20 @@ pub struct Standing {
     pub since_ms: u64,
 }
 
-/// What reports tell of a server beside its [`Standing`], when they ask.
+/// What `dump` tells of sessions. Making it takes as long as there are sessions.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct ExpirySets {
     /// The sessions by when they are due, where they are tracked.
-    pub expiry_sets: Option<BTreeMap<u64, Vec<SessionId>>>,
+    pub tracked: Option<BTreeMap<u64, Vec<SessionId>>>,
     /// The sessions that only this server knows by when they are due, if it has such.
-    pub local_expiry_sets: Option<BTreeMap<u64, Vec<SessionId>>>,
+    pub local: Option<BTreeMap<u64, Vec<SessionId>>>,
+}
+
+/// What reports tell of a server beside its [`Standing`], when they ask: a few numbers, however many sessions there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// How many sessions only this server knows.
+    pub local_sessions: usize,
     /// Bytes of the last proposal, the smallest and the largest; none before the first.
     pub proposal_bytes: Option<(usize, usize, usize)>,
     /// Syncs of learners' clients that wait.

@@ -18,15 +18,20 @@ pub struct Greeting {
     pub read_only: Option<bool>,
 }
 
-/// Takes the first frame. `None`: the connection is to be closed without a byte.
-pub fn greet(database: &Database, state: &mut LaneState, frame: &[u8]) -> Option<Greeting> {
-    let request = match ConnectRequest::decode(frame) {
-        Ok((_, request)) if request.last_zxid_seen <= database.last_zxid() => request,
-        // It has seen more than we have, and must try another server; or it makes no sense.
-        Ok(_) | Err(_) => {
-            state.cut();
-            return None;
-        }
+/// Takes the first frame. `admit` is asked whether the server takes one more that wants this session. `None`: the
+/// connection is to be closed without a byte.
+pub fn greet(
+    database: &Database,
+    state: &mut LaneState,
+    frame: &[u8],
+    admit: impl FnOnce(SessionId) -> bool,
+) -> Option<Greeting> {
+    let decoded = ConnectRequest::decode(frame).ok().map(|(_, request)| request);
+    let admitted = decoded.filter(|request| admit(request.session));
+    // One that has seen more than we have must try another server.
+    let Some(request) = admitted.filter(|request| request.last_zxid_seen <= database.last_zxid()) else {
+        state.cut();
+        return None;
     };
     state.connecting();
     Some(Greeting {

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::database::Database;
+use super::early::{EarlyRules, Refusal, refuse_early};
 use super::read;
 use super::statistics::{LaneStatistics, ServerStatistics};
 use crate::auth::{Identities, Identity};
@@ -74,8 +75,15 @@ pub struct LaneState {
 enum Waiting {
     /// A write that the owner has.
     Write { _size: LargeRequest },
-    /// A request behind one.
-    Read { header: RequestHeader, body: Bytes, identities: Identities, received_ms: u64, _size: LargeRequest },
+    /// A request behind one that this server answers itself.
+    Read {
+        header: RequestHeader,
+        body: Bytes,
+        identities: Identities,
+        received_ms: u64,
+        refusal: Option<Refusal>,
+        _size: LargeRequest,
+    },
 }
 
 /// A request counts towards the bytes of large requests in flight as long as this lives; most are not large (TH-07).
@@ -90,13 +98,14 @@ impl Drop for LargeRequest {
     }
 }
 
-/// A request that is answered from the database.
+/// A request that is answered from the database, or refused without asking anybody.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReadRequest<'a> {
     pub(super) header: RequestHeader,
     pub(super) body: &'a [u8],
     pub(super) identities: &'a [Identity],
     pub(super) received_ms: u64,
+    pub(super) refusal: Option<Refusal>,
 }
 
 /// A write on its way to the owner.
@@ -151,6 +160,25 @@ pub struct ReceiveRules {
     pub large: LargeRequestRules,
     /// Whether a sync has to ask a leader. A server without others has nothing to catch up with.
     pub sync_asks_leader: bool,
+    /// What is refused before anybody is asked.
+    pub early: EarlyRules,
+}
+
+/// When a frame came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Now, steady clock, ms.
+    pub now_ms: u64,
+    /// How long it was held back because too many requests were in process, ms.
+    pub waited_ms: u64,
+}
+
+impl Arrival {
+    /// It was not held back.
+    #[must_use]
+    pub const fn at(now_ms: u64) -> Self {
+        Self { now_ms, waited_ms: 0 }
+    }
 }
 
 /// What the one who received a frame has to do next.
@@ -278,6 +306,12 @@ impl LaneState {
     #[must_use]
     pub fn identities(&self) -> &[Identity] {
         &self.identities
+    }
+
+    /// The session's timeout, ms; 0 before there is one.
+    #[must_use]
+    pub const fn timeout_ms(&self) -> i32 {
+        self.timeout_ms
     }
 
     /// Requests that wait for a write, bytes.
@@ -411,9 +445,10 @@ pub fn receive(
     lane: &Arc<Lane>,
     state: &mut LaneState,
     frame: &[u8],
-    now_ms: u64,
+    arrival: Arrival,
     rules: ReceiveRules,
 ) -> Received {
+    let now_ms = arrival.now_ms;
     if state.phase != LanePhase::Open {
         return Received::Done;
     }
@@ -440,7 +475,13 @@ pub fn receive(
         heartbeat.touch(now_ms);
     }
     let identities = Arc::clone(&state.identities);
-    if header.op.kind() == OpKind::Write || (header.op == OpCode::SYNC && rules.sync_asks_leader) {
+    let received_ms = now_ms.saturating_sub(arrival.waited_ms);
+    let refusal = refuse_early(database, &identities, (header.op, body), arrival.waited_ms, rules.early);
+    if refusal == Some(Refusal::Throttled) {
+        lane.statistics.throttled_ops.fetch_add(1, Relaxed);
+    }
+    let asks_owner = header.op.kind() == OpKind::Write || (header.op == OpCode::SYNC && rules.sync_asks_leader);
+    if asks_owner && refusal.is_none() {
         state.waiting.push_back(Waiting::Write { _size: size });
         lane.statistics.outstanding.fetch_add(1, Relaxed);
         return Received::Write(WriteRequest {
@@ -450,16 +491,16 @@ pub fn receive(
             op: header.op,
             body: Bytes::copy_from_slice(body),
             identities,
-            received_ms: now_ms,
+            received_ms,
         });
     }
     if state.waiting.is_empty() {
-        let request = ReadRequest { header, body, identities: &identities, received_ms: now_ms };
+        let request = ReadRequest { header, body, identities: &identities, received_ms, refusal };
         read::answer(database, lane, state, &request, now_ms);
     } else {
         let body = Bytes::copy_from_slice(body);
         state.waiting_bytes += body.len();
-        state.waiting.push_back(Waiting::Read { header, body, identities, received_ms: now_ms, _size: size });
+        state.waiting.push_back(Waiting::Read { header, body, identities, received_ms, refusal, _size: size });
     }
     Received::Done
 }
@@ -492,11 +533,11 @@ pub fn disconnect(database: &Database, lane: &Lane) {
 
 /// Answers the reads that waited for the write before them.
 pub(super) fn answer_waiting(database: &Database, lane: &Arc<Lane>, state: &mut LaneState, now_ms: u64) {
-    while let Some(Waiting::Read { header, body, identities, received_ms, _size }) =
+    while let Some(Waiting::Read { header, body, identities, received_ms, refusal, _size }) =
         state.waiting.pop_front_if(|next| matches!(next, Waiting::Read { .. }))
     {
         state.waiting_bytes -= body.len();
-        let request = ReadRequest { header, body: &body, identities: &identities, received_ms };
+        let request = ReadRequest { header, body: &body, identities: &identities, received_ms, refusal };
         read::answer(database, lane, state, &request, now_ms);
     }
 }

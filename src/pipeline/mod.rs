@@ -12,6 +12,7 @@
 mod answer;
 mod commit;
 mod database;
+mod early;
 mod greeting;
 mod lane;
 mod outstanding;
@@ -21,9 +22,11 @@ mod statistics;
 
 pub use commit::{Applied, Forwarded, InFlight, Origin, SyncRequest, Work};
 pub use database::{Database, DigestLog, DigestSample, LoadDatabase, SharedDatabase};
+pub use early::EarlyRules;
 pub use greeting::{Greeting, greet};
 pub use lane::{
-    Lane, LaneInfo, LanePhase, LaneState, LargeRequestRules, ReceiveRules, Received, WriteRequest, disconnect, receive,
+    Arrival, Lane, LaneInfo, LanePhase, LaneState, LargeRequestRules, ReceiveRules, Received, WriteRequest, disconnect,
+    receive,
 };
 pub use outstanding::Outstanding;
 pub use prepare::{Asker, Prepare, PrepareRules, Prepared, makes_ephemeral, multi_layouts};

@@ -30,6 +30,8 @@ pub struct PrepareRules {
     pub reconfig_enabled: bool,
     /// `zookeeper.digest.enabled`: txns carry the tree digest.
     pub digest: bool,
+    /// `zookeeper.closeSessionTxn.enabled`: the txn of a session's end says which ephemerals go with it.
+    pub close_session_txn: bool,
     /// Go on with the next epoch when this one's zxids are used up: a standalone server has nobody to elect.
     pub epoch_rolls_over: bool,
 }
@@ -482,9 +484,11 @@ impl Prepare {
     /// semantics.md 4.8: the session's ephemerals go with it, those on their way as well.
     fn close(&mut self, asked: &Asked<'_>, out: &mut BytesMut) {
         let paths = self.outstanding.ephemerals_of(asked.tree, asked.header.session);
-        out.length(paths.len());
+        if self.rules.close_session_txn {
+            out.length(paths.len());
+            paths.iter().for_each(|path| out.ustring(path));
+        }
         for path in &paths {
-            out.ustring(path);
             if let Some(znode) = self.outstanding.find(asked.tree, path) {
                 self.remove(asked, path, &znode);
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::answer::{put_children, put_path_or_null};
 use super::database::Database;
+use super::early::Refusal;
 use super::lane::{Lane, LaneState, ReadRequest};
 use crate::auth::{Identity, redact};
 use crate::ids::Zxid;
@@ -24,6 +25,15 @@ pub(super) fn answer(
     now_ms: u64,
 ) {
     let op = request.header.op;
+    if let Some(refusal) = request.refusal {
+        let (error, zxid) = match refusal {
+            Refusal::Throttled => (ErrorCode::THROTTLED_OP, database.last_zxid()),
+            Refusal::NotAllowed(error) => (error, Zxid::ZERO),
+        };
+        let header = ReplyHeader { xid: request.header.xid, zxid, error };
+        state.push_reply(lane.statistics(), (op, request.received_ms, now_ms), header, |_| ());
+        return;
+    }
     if op.kind() == OpKind::Refused {
         refuse(lane, state, request, now_ms);
         return;

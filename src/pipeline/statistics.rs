@@ -22,6 +22,8 @@ pub struct ServerStatistics {
     pub large_request_bytes: AtomicI64,
     /// Large requests refused.
     pub large_requests_rejected: AtomicU64,
+    /// Requests refused because they were held back for too long.
+    pub throttled_ops: AtomicU64,
 }
 
 impl Default for ServerStatistics {
@@ -37,6 +39,7 @@ impl Default for ServerStatistics {
             outstanding: AtomicI64::new(0),
             large_request_bytes: AtomicI64::new(0),
             large_requests_rejected: AtomicU64::new(0),
+            throttled_ops: AtomicU64::new(0),
         }
     }
 }

@@ -8,7 +8,9 @@ use bytes::{Buf, BytesMut};
 use zkd::ids::{ConnectionId, SessionId, Zxid};
 use zkd::jute::JuteWrite;
 use zkd::peer::Input;
-use zkd::pipeline::{Lane, LanePhase, LargeRequestRules, ReceiveRules, Received, disconnect, greet, receive};
+use zkd::pipeline::{
+    Arrival, EarlyRules, Lane, LanePhase, LargeRequestRules, ReceiveRules, Received, disconnect, greet, receive,
+};
 use zkd::proto::{
     ConnectRequest, ConnectResponse, ErrorCode, MultiHeader, OPEN_ACL, OpCode, ReplyHeader, RequestHeader,
 };
@@ -36,8 +38,11 @@ pub(crate) struct ServerLane {
     input: BytesMut,
 }
 
-const RULES: ReceiveRules =
-    ReceiveRules { large: LargeRequestRules { threshold: None, bytes_max: 0 }, sync_asks_leader: true };
+const RULES: ReceiveRules = ReceiveRules {
+    large: LargeRequestRules { threshold: None, bytes_max: 0 },
+    sync_asks_leader: true,
+    early: EarlyRules::NONE,
+};
 
 fn framed(body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut frame = vec![0; 4];
@@ -230,12 +235,13 @@ impl World {
             {
                 input.advance(4 + length);
                 if state.phase() == LanePhase::Open {
-                    match receive(&database, lane, &mut state, &frame, now_ms, RULES) {
+                    match receive(&database, lane, &mut state, &frame, Arrival::at(now_ms), RULES) {
                         Received::Done => {}
                         Received::Write(request) => writes.push(request),
                     }
                 } else if serves {
-                    greeting = greet(&database, &mut state, &frame).map(|greeting| (Arc::clone(lane), greeting));
+                    greeting =
+                        greet(&database, &mut state, &frame, |_| true).map(|greeting| (Arc::clone(lane), greeting));
                 } else {
                     state.cut();
                 }

@@ -135,6 +135,7 @@ impl World {
                 enforce_quota: false,
                 reconfig_enabled: false,
                 digest: true,
+                close_session_txn: true,
                 epoch_rolls_over: settings.alone,
             },
             snapshots: SnapshotRules { txns: settings.snapshot_txns, bytes: 0 },

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use zkd::ids::ConnectionId;
 use zkd::peer::Input;
-use zkd::pipeline::{Lane, LanePhase, LargeRequestRules, ReceiveRules, Received, disconnect, greet, receive};
+use zkd::pipeline::{
+    Arrival, EarlyRules, Lane, LanePhase, LargeRequestRules, ReceiveRules, Received, disconnect, greet, receive,
+};
 
 use super::network::ConnId;
 use super::server::is_closing;
@@ -17,8 +19,11 @@ pub(crate) struct ServerLane {
     input: BytesMut,
 }
 
-const RULES: ReceiveRules =
-    ReceiveRules { large: LargeRequestRules { threshold: None, bytes_max: 0 }, sync_asks_leader: true };
+const RULES: ReceiveRules = ReceiveRules {
+    large: LargeRequestRules { threshold: None, bytes_max: 0 },
+    sync_asks_leader: true,
+    early: EarlyRules::NONE,
+};
 
 impl World {
     pub(crate) fn client_connected(&mut self, conn: ConnId) {
@@ -58,12 +63,13 @@ impl World {
             {
                 input.advance(4 + length);
                 if state.phase() == LanePhase::Open {
-                    match receive(&database, lane, &mut state, &frame, now_ms, RULES) {
+                    match receive(&database, lane, &mut state, &frame, Arrival::at(now_ms), RULES) {
                         Received::Done => {}
                         Received::Write(request) => writes.push(request),
                     }
                 } else if serves {
-                    greeting = greet(&database, &mut state, &frame).map(|greeting| (Arc::clone(lane), greeting));
+                    greeting =
+                        greet(&database, &mut state, &frame, |_| true).map(|greeting| (Arc::clone(lane), greeting));
                 } else {
                     state.cut();
                 }

@@ -134,6 +134,7 @@ fn rules(plan: &Plan, node: usize, auth: &Arc<AuthRules>, seed: u64) -> PeerRule
             enforce_quota: false,
             reconfig_enabled: false,
             digest: true,
+            close_session_txn: true,
             epoch_rolls_over: false,
         },
         snapshots: SnapshotRules { txns: plan.snapshot_txns, bytes: 0 },
