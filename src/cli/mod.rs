@@ -2,6 +2,7 @@
 
 pub mod bench;
 mod logging;
+pub mod migrate;
 mod serve;
 mod status;
 
@@ -30,6 +31,8 @@ struct Cli {
 enum Tool {
     /// Tell whether a server serves, and in which mode.
     Status(status::StatusArgs),
+    /// Come from Apache ZooKeeper.
+    Migrate(migrate::MigrateArgs),
     /// Drive any ZooKeeper server and tell what it costs.
     Bench(Box<bench::BenchArgs>),
 }
@@ -39,6 +42,7 @@ enum Tool {
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(Cli { tool: Some(Tool::Status(args)), .. }) => status::run(&args),
+        Ok(Cli { tool: Some(Tool::Migrate(args)), .. }) => migrate::run(&args),
         Ok(Cli { tool: Some(Tool::Bench(args)), .. }) => bench(&args),
         Ok(Cli { tool: None, serve }) => serve::run(&serve),
         Err(error) => {

@@ -26,7 +26,7 @@ pub(super) struct ServeArgs {
     log: LogArgs,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) => Ok((key.trim().to_owned(), value.trim().to_owned())),
         None => Err("expected KEY=VALUE".to_owned()),
@@ -95,7 +95,7 @@ pub(super) fn load(file: Option<&Path>, overrides: &[(String, String)]) -> anyho
     Ok(config)
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
+pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     let text = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -9,6 +9,7 @@ mod members;
 mod properties;
 mod quorum;
 mod servers;
+mod survey;
 mod throttle;
 mod tomlfile;
 
@@ -20,6 +21,7 @@ pub use identity::{MyIdError, parse_myid};
 pub use members::Members;
 pub use quorum::QuorumConfig;
 pub use servers::{ClientAddress, ServerAddress, ServerRole, ServerSpec};
+pub use survey::Verdict;
 pub use throttle::{SessionWeights, ThrottleConfig};
 
 use crate::ids::Sid;
@@ -263,8 +265,7 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`].
     pub fn parse(file: &str, text: &str, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
-        let settings =
-            if file.ends_with(".toml") { tomlfile::parse(file, text)? } else { properties::parse(file, text)? };
+        let settings = survey::settings(file, text)?;
         let mut config = Self { text: text.to_owned(), data_dir: PathBuf::new(), ..Self::bare() };
         config.apply(settings)?;
         config.override_with(overrides)?;

@@ -203,6 +203,9 @@ fn what_nothing_obeys_yet_says_so() {
     let note = "zoo.cfg:2: observerMasterPort=2191 has no effect yet: observers connect to the leader";
     assert_eq!(notes("observerMasterPort=2191"), [note]);
     assert!(notes("oraclePath=/o")[0].contains("no effect yet"));
+    assert!(
+        notes("leader.maxConcurrentSnapSyncs=3")[0].ends_with("one database is sent at a time, and nobody is refused")
+    );
     assert_eq!(notes("localSessionsEnabled=true\nobserverMasterPort=0"), Vec::<String>::new());
     assert_eq!(notes("learner.asyncSending=true"), ["zoo.cfg:2: learner.asyncSending has no effect here"]);
 }

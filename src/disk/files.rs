@@ -174,19 +174,19 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// By what they are, not by how they are written: a link to the same place is the same place.
-fn is_same(a: &Path, b: &Path) -> io::Result<bool> {
+pub(super) fn is_same(a: &Path, b: &Path) -> io::Result<bool> {
     let (a, b) = (fs::metadata(a)?, fs::metadata(b)?);
     Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
-fn refuse_mixed_up(dir: &Path, prefix: &str, other: &Path) -> Result<(), OpenError> {
+pub(super) fn refuse_mixed_up(dir: &Path, prefix: &str, other: &Path) -> Result<(), OpenError> {
     match names(dir).map_err(io_at(dir))?.into_iter().find(|name| name.starts_with(prefix)) {
         Some(name) => Err(OpenError::MixedUp { dir: dir.to_owned(), name, other: other.to_owned() }),
         None => Ok(()),
     }
 }
 
-fn names(dir: &Path) -> io::Result<Vec<String>> {
+pub(super) fn names(dir: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
         // A name that is not UTF-8 is not one of ours.
@@ -202,7 +202,7 @@ fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     |source| OpenError::Io { path, source }
 }
 
-const VERSION: &str = "version-2";
+pub(super) const VERSION: &str = "version-2";
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,8 @@ mod atomic_file;
 mod files;
 mod log_segment;
 mod log_writer;
+mod looking;
 
 pub use files::{Directories, OpenError, RealDisk};
 pub use log_writer::{FlushRules, LOG_COMMANDS_MAX, LogOptions, LogReport, LogWriter, Rejected};
+pub use looking::LookingDisk;

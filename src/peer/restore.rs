@@ -29,6 +29,7 @@ pub struct Loading {
     /// The snapshot's own digest did not fit. Apache may have been amid a txn when it wrote it: then the txn behind it
     /// puts the tree right.
     suspicion: bool,
+    compared: u64,
     mismatches: u64,
     /// The last txns, for learners.
     history: VecDeque<Logged>,
@@ -44,6 +45,7 @@ impl Loading {
             promised: None,
             exact: true,
             suspicion: false,
+            compared: 0,
             mismatches: 0,
             history: VecDeque::new(),
             history_txns,
@@ -55,6 +57,12 @@ impl Loading {
     pub fn finish(self, auth: Arc<AuthRules>) -> (Database, Vec<Logged>) {
         self.tell();
         (self.database.finish(auth), self.history.into())
+    }
+
+    /// How many stored digests were compared with the tree's, and how many of them were not the same.
+    #[must_use]
+    pub fn digests(&self) -> (u64, u64) {
+        (self.compared, self.mismatches + u64::from(self.suspicion))
     }
 
     /// What takes the place of another database.
@@ -76,6 +84,7 @@ impl Loading {
 
     /// A snapshot's digest at `zxid`.
     fn compare_snapshot(&mut self, zxid: Zxid, said: u64) {
+        self.compared += u64::from(self.database.digest().is_some());
         self.suspicion = self.database.digest().is_some_and(|found| found != said);
         if self.suspicion {
             tracing::debug!(%zxid, said, found = self.database.digest(), "the snapshot's digest differs; the next txn tells");
@@ -85,6 +94,7 @@ impl Loading {
     /// A txn's digest.
     fn compare(&mut self, zxid: Zxid, said: u64) {
         self.suspicion = false;
+        self.compared += u64::from(self.database.digest().is_some());
         if self.database.digest().is_some_and(|found| found != said) {
             self.mismatches += 1;
             if self.mismatches == 1 {
@@ -111,7 +121,8 @@ impl SnapshotSink for Loading {
 impl Restore for Loading {
     fn reset(&mut self) {
         self.database.reset();
-        (self.promised, self.exact, self.suspicion, self.mismatches) = (None, true, false, 0);
+        (self.promised, self.exact, self.suspicion) = (None, true, false);
+        (self.compared, self.mismatches) = (0, 0);
         self.history.clear();
     }
 
@@ -119,6 +130,8 @@ impl Restore for Loading {
         self.database.snapshot_loaded(zxid);
         let digest = trailer.digest.filter(|digest| digest.version == TxnDigest::VERSION);
         match digest.map(|digest| (digest.zxid, digest.tree)) {
+            // Apache writes its first snapshot before the tree is all there: that digest says nothing.
+            Some((Zxid::ZERO, _)) => self.exact = true,
             Some((at, tree)) if at == zxid => self.compare_snapshot(zxid, tree),
             // A fuzzy one: its tree has the digest only once the txns up to there are replayed.
             Some((at, tree)) if at > zxid => (self.promised, self.exact) = (Some((at, tree)), false),

@@ -18,6 +18,7 @@ CHECKS = [
     ("recorded exchanges on zkd", ["vectors.py", "--zkd", "{zkd}"], 300),
     ("recorded exchanges on Apache 3.8.0", ["vectors.py", "--apache"], 300),
     ("malformed frames", ["malformed.py", "--zkd", "{zkd}"], 200),
+    ("clients held back", ["throttles.py", "--zkd", "{zkd}"], 60),
     ("kill -9 under load", ["kill_loop.py", "--zkd", "{zkd}", "--rounds", "15", "--seed", "1"], 200),
     ("data directories to and fro", ["storage_roundtrip.py", "--zkd", "{zkd}"], 400),
     ("random requests side by side", ["differential.py", "--zkd", "{zkd}", "--seeds", "10", "--ops", "1000"], 400),
