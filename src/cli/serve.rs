@@ -115,3 +115,32 @@ fn serve(settings: &Settings) -> Result<(), ServerError> {
     let server = Server::start(settings)?;
     runtime.block_on(server.run())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::Cli;
+    use super::*;
+
+    fn config(words: &[&str]) -> anyhow::Result<Config> {
+        let words = std::iter::once("zkd").chain(words.iter().copied());
+        configure(&Cli::try_parse_from(words)?.serve)
+    }
+
+    #[test]
+    fn a_server_is_called_as_the_reference_is() {
+        let set = |words: &[&str]| {
+            let config = config(words).expect("understood");
+            (config.client_port, config.data_dir, config.tick_ms, config.connections_per_address_max)
+        };
+        let data = || "/nowhere/data".into();
+        assert_eq!(set(&["2190", "/nowhere/data"]), (Some(2190), data(), 3000, 60));
+        assert_eq!(set(&["2190", "/nowhere/data", "500"]), (Some(2190), data(), 500, 60));
+        assert_eq!(set(&["2190", "/nowhere/data", "500", "7"]), (Some(2190), data(), 500, 7));
+        assert_eq!(set(&["--set", "dataDir=/nowhere/data"]), (Some(2181), data(), 2000, 60));
+        assert!(config(&["2190", "/nowhere/data", "500", "7", "8"]).is_err());
+        assert!(config(&["2190", "/nowhere/data", "soon"]).is_err());
+        assert!(config(&["/nowhere/zoo.cfg"]).is_err(), "one word is a file");
+    }
+}
