@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed, fence};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -156,6 +156,8 @@ impl Throttles {
 
     /// Lets as many go on as there is room for, the longest-waiting first. The owner calls this when it has answered.
     pub fn release(&self) {
+        // Either this sees who waits, or they see the room: the other fence is in `wait`.
+        fence(Ordering::SeqCst);
         if !self.has_stalled.load(Relaxed) {
             return;
         }
@@ -172,10 +174,13 @@ impl Throttles {
         let mut stalled = self.stalled.lock();
         stalled.insert(place, waker.clone());
         self.has_stalled.store(true, Relaxed);
+        fence(Ordering::SeqCst);
     }
 
+    /// One goes on or is gone. If it has left room, that is for the next one.
     fn forget(&self, place: u64) {
         self.stalled.lock().remove(&place);
+        self.release();
     }
 
     pub(super) fn waited(&self, waited_ms: u64) {
@@ -249,10 +254,10 @@ impl Stall {
                 return Poll::Ready(());
             }
             self.throttles.wait(self.place, cx.waker());
-            if self.sleep.as_mut().poll(cx).is_pending() {
-                // There may have been room just before this connection was on the list; the sleep sees to that.
-                return Poll::Pending;
+            if self.throttles.has_room() {
+                return Poll::Ready(());
             }
+            ready!(self.sleep.as_mut().poll(cx));
             self.throttles.metrics.count(Counter::request_throttle_wait_count, 1);
             self.sleep = Box::pin(sleep(self.throttles.requests.stall));
         }
@@ -340,7 +345,7 @@ mod tests {
         throttles.statistics.outstanding.store(1, Relaxed);
         throttles.release();
         assert_eq!(woken(), [0]);
-        throttles.release();
-        assert_eq!(woken(), [0, 2]);
+        throttles.forget(0);
+        assert_eq!(woken(), [0, 2], "the first one has left room");
     }
 }

@@ -83,6 +83,19 @@ def requests(binary):
         assert seen["throttled_ops"] == "0"
 
 
+def readers(binary):
+    """Reads that waited for a write are all answered once it is done."""
+    settings = {"request_throttle_max_requests": "1", "request_throttle_stall_time": "60000", **SLOW}
+    with Zkd(binary, extra=settings) as server, Client(server.port) as first:
+        others = [Client(server.port) for _ in range(CLIENTS)]
+        one_in_process(server, first)
+        for other in others:
+            other.send("getData", w.ustr("/slow") + w.boolean(False))
+        for other in others:
+            assert other.receive()[2] == 0, "the write was before it"
+            other.close()
+
+
 def late_ones(binary):
     """What has waited for longer than throttled_op_wait_time is refused with -127."""
     settings = {"request_throttle_max_requests": "1", "throttled_op_wait_time": "1", **SLOW}
@@ -119,7 +132,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zkd", required=True)
     args = parser.parse_args()
-    for check in (connections, requests, late_ones, stale_ones):
+    for check in (connections, requests, readers, late_ones, stale_ones):
         check(args.zkd)
         print("%s: as set" % check.__name__)
     return 0
