@@ -20,7 +20,7 @@ USER_ID = "mix:gf2dCKzX51zpjx7TMMEvYz4eDhQ="        # base64 of SHA-1
 OTHER_ID = "other:tz05ELVFBMUiiBYibDY6e+xrsto="
 ZNODES = 60                     # of one client; with more, more are deleted than made
 # Sessions of each kind: those that a restart of everybody outlasts, and those that it does not.
-TIMEOUTS_MS = (5000, 20000, 30000)
+TIMEOUTS_MS = (4000, 10000, 15000)
 PATIENCE_SECONDS = 3
 WATCH_SECONDS = 10
 NO_NODE, BAD_VERSION, NO_CHILDREN_FOR_EPHEMERALS = -101, -103, -108
