@@ -14,14 +14,15 @@ import itertools
 import os
 import random
 import re
+import shutil
 import sys
 import time
 
 import mixed_load
 import txnlog
 from ensemble import Ensemble, apache, apache39, poll, zkd
-from mixed_load import ROOT, USER
-from wire import w
+from mixed_load import NO_NODE, ROOT, USER
+from wire import Refused
 
 CLIENTS = 4
 CONFIG = {"tickTime": "500", "initLimit": "20", "syncLimit": "8", "maxSessionTimeout": "60000", "snapCount": "500",
@@ -32,7 +33,7 @@ FAR_BEHIND_SETS = 700
 REST_SECONDS = 60
 HAND_OVERS_MAX = 5
 # What no Apache server may log.
-BAD_OF_APACHE = re.compile(r"[Dd]igest mismatch|[Dd]igests are not matching|Severe unrecoverable|Committing zxid 0x\w+ but next")
+BAD_OF_APACHE = re.compile(r"[Dd]igest mismatch|[Dd]igests are not matching|Committing zxid 0x\w+ but next")
 # Gauges of mntr that every server must agree upon.
 GAUGES = ("zk_znode_count", "zk_ephemerals_count", "zk_global_sessions")
 
@@ -177,7 +178,7 @@ class Rest:
             mixer.touch()
         deadline = time.monotonic() + REST_SECONDS
         while True:
-            tree = dump_tree(self.leader)
+            tree = dump_moving_tree(self.leader)
             passing = [path for mixer in mixers for path in mixer.passing(tree)]
             sessions = sessions_of(self.leader)
             alive = {mixer.session for mixer in mixers}
@@ -226,6 +227,16 @@ def dump_tree(member):
     # Each server writes this znode by itself when it starts.
     tree["/zookeeper/config"][1].pop("mtime")
     return tree
+
+
+def dump_moving_tree(member):
+    """The same while znodes may still go."""
+    while True:
+        try:
+            return dump_tree(member)
+        except Refused as refused:
+            if refused.code != NO_NODE:
+                raise
 
 
 def assert_equal_trees(ours, our_name, theirs, their_name):
@@ -392,7 +403,7 @@ class Run:
                 self.restart(mixers)
             finally:
                 if self.args.logs:
-                    self.keep_logs()
+                    self.keep()
             how = syncs(ensemble)
         for (leader, learner, plan), count in sorted(how.items()):
             print("%-12s synchronised %-12s with %-5s %4d times" % (leader, learner, plan, count))
@@ -404,11 +415,12 @@ class Run:
                   total("sessions"), total("expired"), total("moves"), self.compared, self.retold,
                   time.monotonic() - started))
 
-    def keep_logs(self):
-        os.makedirs(self.args.logs, exist_ok=True)
+    def keep(self):
+        """The servers' logs and data, for whoever wants to know what happened."""
         for member in self.ensemble:
-            with open(os.path.join(self.args.logs, "server-%d.log" % member.number), "w") as f:
-                f.write(member.log_text())
+            at = os.path.join(self.args.logs, "server-%d" % member.number)
+            shutil.rmtree(at, ignore_errors=True)
+            shutil.copytree(member.server.work, at)
 
 
 def main():
@@ -421,7 +433,7 @@ def main():
     parser.add_argument("--faults", type=int, default=2, help="of one round")
     parser.add_argument("--minutes", type=float, help="of each ensemble, instead of rounds")
     parser.add_argument("--verbose", action="store_true", help="a line for each round")
-    parser.add_argument("--logs", help="keep the servers' logs in this directory")
+    parser.add_argument("--logs", help="keep the servers' logs and data in this directory")
     args = parser.parse_args()
     kinds = {"zkd": zkd(args.zkd), "apache38": apache, "apache39": apache39}
     for names in args.ensemble:
