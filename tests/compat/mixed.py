@@ -189,9 +189,9 @@ class Rest:
             mixer.touch()
         deadline = time.monotonic() + REST_SECONDS
         while True:
+            sessions = sessions_of(self.leader)
             tree = dump_moving_tree(self.leader)
             passing = [path for mixer in mixers for path in mixer.passing(tree)]
-            sessions = sessions_of(self.leader)
             alive = {mixer.session for mixer in mixers}
             if not passing and sessions == alive:
                 break

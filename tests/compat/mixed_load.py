@@ -140,7 +140,7 @@ class Mixer:
                 self.forget(path)
         for states in self.aside.values():
             if any(state and state.owner == session for state in states):
-                states[:] = [state for state in states if state is None or state.owner != session] + [None]
+                states.append(None)
 
     def lose(self):
         if self.client is not None:

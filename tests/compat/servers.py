@@ -144,7 +144,7 @@ class Apache380(Server):
             "metrics-core", "jline2", "commons-io", "commons-cli", "jackson-databind", "jackson-core",
             "jackson-annotations")
     # These say how learners are synchronised.
-    told = ("LearnerHandler", "Learner")
+    told = (("LearnerHandler", "debug"), ("Learner", "info"))
 
     def class_path(self):
         return ":".join("/usr/share/java/%s.jar" % jar for jar in self.jars
@@ -152,7 +152,7 @@ class Apache380(Server):
 
     def command(self, config_file):
         bare = ["-D%s=%s" % (key, self.extra[key]) for key in BARE_PROPERTIES if key in self.extra]
-        told = ["-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.server.quorum.%s=info" % name for name in self.told]
+        told = ["-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.server.quorum.%s=%s" % pair for pair in self.told]
         return ["java", "-Xmx1g", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                 "-Dorg.slf4j.simpleLogger.showDateTime=true",
                 "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", *told,
