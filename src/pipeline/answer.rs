@@ -53,9 +53,14 @@ fn put_results(parts: &[(OpCode, Txn<'_>)], stats: &[Option<Stat>], layouts: &[O
     MultiHeader::END.encode(out);
 }
 
+/// The parts before the one that failed keep their records in the log, and are answered with 0. A leader may also have
+/// logged errors in place of records, as zkd once did.
 fn put_failed(parts: &[(OpCode, Txn<'_>)], out: &mut Vec<u8>) {
+    let mut code = ErrorCode::OK;
     for (_, txn) in parts {
-        let code = if let Txn::Error(code) = txn { *code } else { ErrorCode::RUNTIME_INCONSISTENCY };
+        if let Txn::Error(error) = txn {
+            code = *error;
+        }
         MultiHeader { op: OpCode::ERROR, done: false, error: code.0 }.encode(out);
         out.int(code.0);
     }

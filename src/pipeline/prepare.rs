@@ -416,7 +416,8 @@ impl Prepare {
         Ok(())
     }
 
-    /// semantics.md 4.6: all or nothing. A multi that fails is a txn of nothing but errors.
+    /// semantics.md 4.6: all or nothing. A multi that fails keeps the records of the parts before the one that failed,
+    /// and has errors from there on; no part is done (zab.md 14).
     fn multi(
         &mut self,
         asked: &Asked<'_>,
@@ -424,10 +425,10 @@ impl Prepare {
         out: &mut BytesMut,
     ) -> Result<Box<[OpCode]>, ErrorCode> {
         let savepoint = self.outstanding.begin();
-        let start = out.len();
         out.length(ops.len());
         let mut layouts = Vec::with_capacity(ops.len());
         for (at, op) in ops.iter().enumerate() {
+            let start = out.len();
             match self.part(asked, op, out) {
                 Ok(layout) => layouts.push(layout),
                 Err(error) => {
@@ -437,7 +438,7 @@ impl Prepare {
                         return Err(error);
                     }
                     out.truncate(start);
-                    put_failed_multi(ops.len(), at, error, out);
+                    put_errors(ops.len() - at, error, out);
                     return Ok(Box::default());
                 }
             }
@@ -605,15 +606,9 @@ fn layout(op: &MultiOp<'_>) -> OpCode {
     }
 }
 
-/// Nothing for the parts before the one that failed, its error, and "not reached" for the rest.
-fn put_failed_multi(parts: usize, failed: usize, error: ErrorCode, out: &mut BytesMut) {
-    out.length(parts);
-    for at in 0..parts {
-        let code = match at.cmp(&failed) {
-            std::cmp::Ordering::Less => ErrorCode::OK,
-            std::cmp::Ordering::Equal => error,
-            std::cmp::Ordering::Greater => ErrorCode::RUNTIME_INCONSISTENCY,
-        };
+/// The error of the part that failed, and "not reached" for the rest: `parts` with it.
+fn put_errors(parts: usize, error: ErrorCode, out: &mut BytesMut) {
+    for code in std::iter::once(error).chain(std::iter::repeat(ErrorCode::RUNTIME_INCONSISTENCY)).take(parts) {
         out.int(OpCode::ERROR.0);
         out.buffer(Some(&code.0.to_be_bytes()));
     }

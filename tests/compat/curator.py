@@ -16,11 +16,12 @@ JARS = ":".join("/usr/share/java/%s.jar" % jar for jar in (
     "slf4j-api", "slf4j-simple", "netty-all", "metrics-core", "snappy-java"))
 
 
-def compiled(work):
-    subprocess.run(["javac", "-Xlint:all,-path,-classfile", "-cp", JARS, "-d", work, os.path.join(HERE, "curator", "Recipes.java")],
-                   check=True)
+def compiled(work, program="Recipes"):
+    """The command that runs curator/<program>.java, without its arguments."""
+    subprocess.run(["javac", "-Xlint:all,-path,-classfile", "-cp", JARS, "-d", work,
+                    os.path.join(HERE, "curator", program + ".java")], check=True)
     return ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
-            "-cp", work + ":" + JARS, "Recipes"]
+            "-cp", work + ":" + JARS, program]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Starts, stops, kills and pauses ensembles of either kind, zkd or Apache ZooKeeper 3.8.0, on loopback ports.
+"""Starts, stops, kills and pauses ensembles of zkd and Apache ZooKeeper, of one kind or mixed, on loopback ports.
 
     with Ensemble(zkd("target/release/zkd"), size=3) as ensemble:
         ensemble.wait_for_roles()
@@ -58,8 +58,13 @@ def zkd(binary):
 
 
 def apache(**kwargs):
-    """The other kind."""
+    """Another kind: Apache ZooKeeper 3.8.0."""
     return servers.Apache380(**kwargs)
+
+
+def apache39(**kwargs):
+    """And Apache ZooKeeper 3.9."""
+    return servers.Apache39(**kwargs)
 
 
 def poll(what, seconds, complaint):

@@ -33,6 +33,9 @@ CHECKS = [
     ("three servers: faults under load", ["ensemble_faults.py", "--zkd", "{zkd}", "--rounds", "14", "--seed", "1"], 90),
     ("three servers: cut off from each other",
      ["ensemble_faults.py", "--zkd", "{zkd}", "--partitions", "--rounds", "8", "--seed", "1"], 90),
+    ("mixed ensemble: faults under load",
+     ["mixed.py", "--zkd", "{zkd}", "--ensemble", "zkd,zkd,apache39", "--rounds", "2", "--faults", "1", "--seed", "1"], 150),
+    ("rolling migration from Apache and back", ["migration.py", "--zkd", "{zkd}"], 150),
     ("three servers: leader lost", ["failover.py", "--zkd", "{zkd}", "--rounds", "3", "--most-ms", "300"], 60),
 ]
 

@@ -1,9 +1,9 @@
-"""Starts and stops ZooKeeper servers of either kind for tests: zkd, and Debian's Apache ZooKeeper 3.8.0.
+"""Starts and stops ZooKeeper servers of each kind for tests: zkd, Debian's Apache ZooKeeper 3.8.0, and a 3.9.
 
     with Zkd("target/release/zkd") as server: ... server.port ...
     with Apache380(extra={"extendedTypesEnabled": "true"}) as server: ...
 
-Both take the keys of zoo.cfg. A server gets a free loopback port and, unless told otherwise, a fresh data directory.
+All take the keys of zoo.cfg. A server gets a free loopback port and, unless told otherwise, a fresh data directory.
 """
 import os
 import shutil
@@ -143,10 +143,29 @@ class Apache380(Server):
     jars = ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-simple", "netty-all", "snappy-java",
             "metrics-core", "jline2", "commons-io", "commons-cli", "jackson-databind", "jackson-core",
             "jackson-annotations")
+    # These say how learners are synchronised.
+    told = (("LearnerHandler", "debug"), ("Learner", "info"))
+
+    def class_path(self):
+        return ":".join("/usr/share/java/%s.jar" % jar for jar in self.jars
+                        if os.path.exists("/usr/share/java/%s.jar" % jar))
 
     def command(self, config_file):
-        class_path = ":".join("/usr/share/java/%s.jar" % jar for jar in self.jars
-                              if os.path.exists("/usr/share/java/%s.jar" % jar))
         bare = ["-D%s=%s" % (key, self.extra[key]) for key in BARE_PROPERTIES if key in self.extra]
+        told = ["-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.server.quorum.%s=%s" % pair for pair in self.told]
         return ["java", "-Xmx1g", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-                "-Dzookeeper.admin.enableServer=false", *bare, "-cp", class_path, self.main, config_file]
+                "-Dorg.slf4j.simpleLogger.showDateTime=true",
+                "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", *told,
+                "-Dzookeeper.admin.enableServer=false", *bare, "-cp", self.class_path(), self.main, config_file]
+
+
+class Apache39(Apache380):
+    """The jars that scripts/install-test-deps has put aside, with Debian's logging."""
+    name = "apache-3.9"
+    directory = os.environ.get("ZKD_TEST_JARS") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "zkd-tests", "apache-3.9")
+
+    def class_path(self):
+        if not os.path.exists(os.path.join(self.directory, "complete")):
+            raise RuntimeError("no jars of Apache ZooKeeper 3.9 in %s: run scripts/install-test-deps" % self.directory)
+        return ":".join(["%s/*" % self.directory, "/usr/share/java/slf4j-api.jar", "/usr/share/java/slf4j-simple.jar"])

@@ -354,7 +354,7 @@ impl World {
             let length = usize::from(body[3]);
             format!("\"{}\"", String::from_utf8_lossy(&body[4..4 + length]))
         } else if asked.starts_with("multi") && body[4] == 0 && body[..4] == [0xff; 4] {
-            "failed".to_owned()
+            format!("failed: {}", multi_errors(body).join(", "))
         } else if asked == "sync" {
             "done".to_owned()
         } else {
@@ -370,4 +370,16 @@ impl World {
         let of = self.clients.iter().find(|(_, client)| client.session == session);
         of.map_or_else(|| session.to_string(), |(name, _)| name.to_string())
     }
+}
+
+/// What a multi that failed answers for each of its parts.
+fn multi_errors(mut body: &[u8]) -> Vec<String> {
+    let mut errors = Vec::new();
+    while let (rest, header) = MultiHeader::decode(body).expect("a multi header")
+        && !header.done
+    {
+        body = &rest[4..];
+        errors.push(format!("{:?}", ErrorCode(header.error)));
+    }
+    errors
 }
