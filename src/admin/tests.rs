@@ -6,11 +6,11 @@ use parking_lot::RwLock;
 use super::*;
 use crate::auth::AuthRules;
 use crate::ids::{ConnectionId, Now, SessionId, Sid, Zxid};
-use crate::net::{Clock, Connections, FourLetterWords, WordAnswer};
+use crate::net::{Addresses, Clock, Connections, FourLetterWords, WordAnswer};
 use crate::peer::{Mode, Report, Standing};
 use crate::pipeline::{Database, ServerStatistics};
 use crate::tree::{Tree, TreeOptions};
-use crate::zab::Ensemble;
+use crate::zab::{Ensemble, Membership};
 
 struct Stopped;
 
@@ -41,7 +41,8 @@ fn member(mode: Mode) -> Words {
                 server.3=127.0.0.1:3:7:participant\nserver.4=127.0.0.1:4:8:observer\nversion=0";
     let ensemble = Ensemble::parse(text).unwrap();
     let me = Sid(if mode == Mode::Observer { 4 } else { 1 });
-    let facts = EnsembleFacts { me, init_limit: 10, sync_limit: 5, ensemble };
+    let members = Arc::new(Addresses::new(me, false, Membership::settled(ensemble)));
+    let facts = EnsembleFacts { members, init_limit: 10, sync_limit: 5 };
     let serves = mode != Mode::Looking;
     let standing = Standing { mode, serves, leader: Some(Sid(3)), ..Standing::default() };
     words_of("*", standing, Some(facts), Report::default())

@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::ids::Sid;
 use crate::metrics::Metrics;
-use crate::net::{Clock, Connections};
+use crate::net::{Addresses, Clock, Connections};
 use crate::peer::{Mode, Report, Standing};
 use crate::pipeline::{ServerStatistics, SharedDatabase};
-use crate::zab::Ensemble;
 
 /// What does not change while the server runs.
 #[derive(Clone, Debug)]
@@ -40,14 +38,12 @@ pub struct Facts {
 /// What a member of an ensemble knows of it.
 #[derive(Clone, Debug)]
 pub struct EnsembleFacts {
-    /// `myid`.
-    pub me: Sid,
+    /// Who is in it, and which of them this server is.
+    pub members: Arc<Addresses>,
     /// `initLimit`, ticks.
     pub init_limit: u32,
     /// `syncLimit`, ticks.
     pub sync_limit: u32,
-    /// Who is in it.
-    pub ensemble: Ensemble,
 }
 
 /// The server's role, as the machine has said it last.

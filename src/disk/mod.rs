@@ -8,5 +8,6 @@ mod files;
 mod log_segment;
 mod log_writer;
 
+pub use atomic_file::replace_file;
 pub use files::{Directories, OpenError, RealDisk};
 pub use log_writer::{LOG_COMMANDS_MAX, LogOptions, LogReport, LogWriter, Rejected};

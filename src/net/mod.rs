@@ -10,6 +10,7 @@ mod election;
 mod listener;
 mod peers;
 mod quorum;
+mod sockets;
 
 pub use connections::{ConnectionLimits, Connections};
 pub use election::{ElectionNet, ElectionPort};

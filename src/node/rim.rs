@@ -10,13 +10,15 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::clock::millis;
+use super::member_files::MemberFiles;
 use super::owner::OwnerHandle;
 use super::snapshots::Snapshots;
 use crate::admin::SharedStanding;
+use crate::config::ClientAddress;
 use crate::disk::{LogOptions, LogReport, LogWriter, RealDisk, Rejected};
-use crate::ids::{LinkId, Zxid};
+use crate::ids::{LinkId, Sid, Zxid};
 use crate::metrics::{Basic, Counter, Metrics};
-use crate::net::{Addresses, ClientContext, ElectionPort, QuorumPort};
+use crate::net::{ClientContext, ClientPort, ElectionPort, QuorumPort};
 use crate::peer::{Input, Loading, Output, Restored};
 use crate::storage::Dir;
 use crate::storage::Disk;
@@ -50,9 +52,21 @@ pub(super) struct Rim {
 
 /// The way to the other servers.
 pub(super) struct Others {
-    pub(super) addresses: Arc<Addresses>,
     pub(super) election: ElectionPort,
     pub(super) quorum: QuorumPort,
+    pub(super) client: ClientPlace,
+    /// `None`: without `reconfigEnabled` nothing is written.
+    pub(super) files: Option<MemberFiles>,
+}
+
+/// The client port, which is where the members say that this server has it.
+pub(super) struct ClientPlace {
+    pub(super) me: Sid,
+    pub(super) port: ClientPort,
+    /// Where it is; `None` is nowhere.
+    pub(super) now: Option<String>,
+    /// Whether the configuration says where, and not this server's line among the members.
+    pub(super) is_static: bool,
 }
 
 impl Rim {
@@ -95,7 +109,7 @@ impl Rim {
             | Output::ToLeader(..)
             | Output::CloseLeader(_) => {
                 if let Some(others) = &mut self.others {
-                    others.carry_out(output);
+                    others.carry_out(output, &self.clients);
                 }
             }
         }
@@ -125,11 +139,41 @@ impl Rim {
     }
 }
 
+impl ClientPlace {
+    /// As in the reference, connections outlive a port that moves, and do not outlive one that is given up.
+    fn follow(&mut self, address: Option<&ClientAddress>, clients: &ClientContext) {
+        match address.map(ClientAddress::listen) {
+            Some(place) if self.now.as_ref() != Some(&place) => {
+                tracing::info!(place, "the client port moves");
+                self.port.move_to(place.clone());
+                self.now = Some(place);
+            }
+            None if !self.is_static && self.now.is_some() => {
+                tracing::info!("this server has no client port any more");
+                self.port.stop_accepting();
+                clients.connections.close_all();
+                self.now = None;
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
 impl Others {
-    fn carry_out(&mut self, output: Output) {
+    fn carry_out(&mut self, output: Output, clients: &ClientContext) {
         match output {
             Output::Notify(sid, notification) => self.election.notify(sid, &notification),
-            Output::Members(membership) => self.addresses.set(*membership),
+            Output::Members(membership) => {
+                if let Some(files) = &mut self.files {
+                    files.carry_out(&membership);
+                }
+                let own = membership.committed.server(self.client.me).cloned();
+                self.election.set_members(*membership);
+                self.quorum.follow_address();
+                if let Some(own) = own {
+                    self.client.follow(own.client.as_ref(), clients);
+                }
+            }
             Output::Listen(open) => self.quorum.listen(open),
             Output::ToLearner(link, bytes) => self.quorum.to_learner(link, bytes),
             Output::DatabaseToLearner(link, start) => self.quorum.database_to_learner(link, start),
