@@ -65,7 +65,7 @@ fn put_quorum(view: &View, standing: &Standing, out: &mut String) {
     if standing.mode == Mode::ReadOnly {
         return;
     }
-    put(out, "quorum_size", facts.members.committed().voters().count());
+    put(out, "quorum_size", facts.ensemble.voters().count());
     if standing.mode == Mode::Observer
         && let Some(leader) = standing.leader
     {

@@ -1,14 +1,14 @@
 //! `srvr`, `stat`, `conf`, `dirs`, `hash`.
 
 use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::VERSION;
 use super::connections::short_line;
-use super::view::{EnsembleFacts, Facts, View, directory_bytes};
+use super::view::{EnsembleFacts, View, directory_bytes};
 use crate::config::ServerAddress;
 use crate::metrics::java_double;
 use crate::peer::Mode;
-use crate::zab::Ensemble;
 
 pub(super) fn srvr(view: &View) -> String {
     let mut out = format!("Zookeeper version: {VERSION}\n");
@@ -68,12 +68,12 @@ pub(super) fn conf(view: &View) -> String {
     let facts = &view.facts;
     let (min_ms, max_ms) = facts.session_timeouts_ms;
     let (snapshots, logs) = (directory_bytes(&facts.snapshot_dir), directory_bytes(&facts.log_dir));
-    let me = facts.ensemble.as_ref().map_or(0, |ensemble| ensemble.members.me().0);
+    let me = facts.ensemble.as_ref().map_or(0, |ensemble| ensemble.me.0);
     let mut out = format!(
         "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={snapshots}\ndataLogDir={}\ndataLogSize={logs}\n\
          tickTime={}\nmaxClientCnxns={}\nminSessionTimeout={min_ms}\nmaxSessionTimeout={max_ms}\n\
          clientPortListenBacklog={}\nserverId={me}\n",
-        client_port(facts),
+        view.client_port.load(Relaxed),
         facts.snapshot_dir.display(),
         facts.log_dir.display(),
         facts.tick_ms,
@@ -81,30 +81,22 @@ pub(super) fn conf(view: &View) -> String {
         facts.backlog,
     );
     if let Some(ensemble) = &facts.ensemble {
-        let members = ensemble.members.committed();
-        put_ensemble(ensemble, &members, &mut out);
+        put_ensemble(ensemble, &mut out);
         if view.mode() != Mode::ReadOnly {
-            let _ = write!(out, "membership: \n{members}");
+            let _ = write!(out, "membership: \n{}", ensemble.ensemble);
         }
     }
     out
 }
 
-/// That of this server's line among the members, if it has one.
-fn client_port(facts: &Facts) -> u16 {
-    let members = facts.ensemble.as_ref().map(|ensemble| &ensemble.members);
-    let own = members.and_then(|members| members.committed().server(members.me())?.client.clone());
-    own.map_or(facts.client_port, |client| client.port)
-}
-
 /// What members of an ensemble add.
-fn put_ensemble(facts: &EnsembleFacts, members: &Ensemble, out: &mut String) {
-    let own = members.server(facts.members.me());
+fn put_ensemble(facts: &EnsembleFacts, out: &mut String) {
+    let own = facts.ensemble.server(facts.me);
     let ports = |port: fn(&ServerAddress) -> u16| {
         let ports = own.iter().flat_map(|own| &own.addresses).map(|address| port(address).to_string());
         ports.collect::<Vec<_>>().join("|")
     };
-    let observes = u8::from(members.is_observer(facts.members.me()));
+    let observes = u8::from(facts.ensemble.is_observer(facts.me));
     let _ = write!(
         out,
         "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={observes}\n",

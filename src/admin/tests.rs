@@ -6,11 +6,11 @@ use parking_lot::RwLock;
 use super::*;
 use crate::auth::AuthRules;
 use crate::ids::{ConnectionId, Now, SessionId, Sid, Zxid};
-use crate::net::{Addresses, Clock, Connections, FourLetterWords, WordAnswer};
+use crate::net::{Clock, Connections, FourLetterWords, WordAnswer};
 use crate::peer::{Mode, Report, Standing};
 use crate::pipeline::{Database, ServerStatistics};
 use crate::tree::{Tree, TreeOptions};
-use crate::zab::{Ensemble, Membership};
+use crate::zab::Ensemble;
 
 struct Stopped;
 
@@ -41,8 +41,7 @@ fn member(mode: Mode) -> Words {
                 server.3=127.0.0.1:3:7:participant\nserver.4=127.0.0.1:4:8:observer\nversion=0";
     let ensemble = Ensemble::parse(text).unwrap();
     let me = Sid(if mode == Mode::Observer { 4 } else { 1 });
-    let members = Arc::new(Addresses::new(me, false, Membership::settled(ensemble)));
-    let facts = EnsembleFacts { members, init_limit: 10, sync_limit: 5 };
+    let facts = EnsembleFacts { me, init_limit: 10, sync_limit: 5, ensemble };
     let serves = mode != Mode::Looking;
     let standing = Standing { mode, serves, leader: Some(Sid(3)), ..Standing::default() };
     words_of("*", standing, Some(facts), Report::default())
@@ -53,7 +52,6 @@ fn words_of(allowed: &str, standing: Standing, ensemble: Option<EnsembleFacts>, 
     let sessions = BTreeMap::from([(SessionId(0x1a), 4000)]);
     let database = Database::new(tree, sessions, Zxid(0x1f), Arc::new(AuthRules::default()));
     let facts = Facts {
-        client_port: 2181,
         backlog: -1,
         snapshot_dir: "/nowhere/version-2".into(),
         log_dir: "/nowhere/version-2".into(),
@@ -66,6 +64,7 @@ fn words_of(allowed: &str, standing: Standing, ensemble: Option<EnsembleFacts>, 
     };
     Words::new(View {
         facts,
+        client_port: Arc::new(2181.into()),
         standing: Arc::new(RwLock::new(Arc::new(standing))),
         database: Arc::new(RwLock::new(database)),
         connections: Arc::new(Connections::default()),

@@ -2,19 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
 
 use parking_lot::RwLock;
 
+use crate::ids::Sid;
 use crate::metrics::Metrics;
-use crate::net::{Addresses, Clock, Connections};
+use crate::net::{Clock, Connections};
 use crate::peer::{Mode, Report, Standing};
 use crate::pipeline::{ServerStatistics, SharedDatabase};
+use crate::zab::Ensemble;
 
 /// What does not change while the server runs.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// `clientPort`.
-    pub client_port: u16,
     /// `clientPortListenBacklog`.
     pub backlog: i32,
     /// `dataDir/version-2`.
@@ -38,12 +39,14 @@ pub struct Facts {
 /// What a member of an ensemble knows of it.
 #[derive(Clone, Debug)]
 pub struct EnsembleFacts {
-    /// Who is in it, and which of them this server is.
-    pub members: Arc<Addresses>,
+    /// `myid`.
+    pub me: Sid,
     /// `initLimit`, ticks.
     pub init_limit: u32,
     /// `syncLimit`, ticks.
     pub sync_limit: u32,
+    /// Who is in it.
+    pub ensemble: Ensemble,
 }
 
 /// The server's role, as the machine has said it last.
@@ -62,6 +65,8 @@ pub trait Inspect: Send + Sync {
 pub struct View {
     /// What does not change.
     pub facts: Facts,
+    /// `clientPort`, which moves with the members.
+    pub client_port: Arc<AtomicU16>,
     /// The server's role.
     pub standing: SharedStanding,
     /// The tree and the watches.

@@ -60,12 +60,6 @@ impl Addresses {
         self.me
     }
 
-    /// The members in force.
-    #[must_use]
-    pub fn committed(&self) -> Ensemble {
-        self.known.read().membership.committed.clone()
-    }
-
     /// The election addresses of a server, `host:port` each; none for one that is not known. Where it is comes before where
     /// it will be (election.md 2.3).
     #[must_use]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
@@ -63,6 +64,8 @@ pub(super) struct Others {
 pub(super) struct ClientPlace {
     pub(super) me: Sid,
     pub(super) port: ClientPort,
+    /// Its number, for those who ask.
+    pub(super) number: Arc<AtomicU16>,
     /// Where it is; `None` is nowhere.
     pub(super) now: Option<String>,
     /// Whether the configuration says where, and not this server's line among the members.
@@ -142,10 +145,11 @@ impl Rim {
 impl ClientPlace {
     /// As in the reference, connections outlive a port that moves, and do not outlive one that is given up.
     fn follow(&mut self, address: Option<&ClientAddress>, clients: &ClientContext) {
-        match address.map(ClientAddress::listen) {
-            Some(place) if self.now.as_ref() != Some(&place) => {
+        match address.map(|address| (address.listen(), address.port)) {
+            Some((place, number)) if self.now.as_ref() != Some(&place) => {
                 tracing::info!(place, "the client port moves");
                 self.port.move_to(place.clone());
+                self.number.store(number, Relaxed);
                 self.now = Some(place);
             }
             None if !self.is_static && self.now.is_some() => {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU16};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -149,8 +149,10 @@ impl Server {
         let standing: SharedStanding = Arc::new(RwLock::new(Arc::new(first)));
         let statistics = Arc::new(ServerStatistics::default());
         let connections = Arc::new(Connections::default());
+        let client_port = Arc::new(AtomicU16::new(settings.client_address.port));
         let view = View {
-            facts: facts(settings, started_ms, reached.as_ref().map(|reached| &reached.addresses)),
+            facts: facts(settings, started_ms),
+            client_port: Arc::clone(&client_port),
             standing: Arc::clone(&standing),
             database: Arc::clone(&database),
             connections: Arc::clone(&connections),
@@ -182,7 +184,7 @@ impl Server {
         log.open()?;
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let (port, address) = listen(&clients, settings.client_address.listen(), settings.backlog, threads)?;
-        let others = reached.map(|reached| reached.with_clients(settings, &port));
+        let others = reached.map(|reached| reached.with_clients(settings, &port, client_port));
         let (rim_clients, rim_owner) = (Arc::clone(&clients), owner.clone());
         let rim = Rim { log, snapshots, owner: rim_owner, failures: fail, standing, clients: rim_clients, others };
         let owner_loop = OwnerLoop { peer, clock, rim };
@@ -261,7 +263,6 @@ fn history_txns(settings: &Settings) -> usize {
 
 /// What there is of the other servers before there are clients.
 struct Reached {
-    addresses: Arc<Addresses>,
     election: ElectionPort,
     quorum: QuorumPort,
     ensemble: EnsembleSettings,
@@ -284,18 +285,19 @@ fn reach(
     let election = handle.block_on(ElectionPort::open(ensemble.election, known, heard));
     let election = election.map_err(ServerError::Election)?;
     let net = QuorumNet { tree, ..ensemble.quorum.clone() };
-    let quorum = QuorumPort::new(net, Arc::clone(&addresses), Arc::clone(database), inbox, handle);
-    Ok(Reached { addresses, election, quorum, ensemble: ensemble.clone() })
+    let quorum = QuorumPort::new(net, addresses, Arc::clone(database), inbox, handle);
+    Ok(Reached { election, quorum, ensemble: ensemble.clone() })
 }
 
 impl Reached {
-    fn with_clients(self, settings: &Settings, port: &ClientPort) -> Others {
-        let Self { addresses: _, election, quorum, ensemble } = self;
+    fn with_clients(self, settings: &Settings, port: &ClientPort, number: Arc<AtomicU16>) -> Others {
+        let Self { election, quorum, ensemble } = self;
         let EnsembleSettings { me, rules, member_file, names_members, .. } = ensemble;
         let own = rules.membership.committed.server(me);
         let client = ClientPlace {
             me,
             port: port.clone(),
+            number,
             now: Some(settings.client_address.listen()),
             is_static: own.is_none_or(|own| own.client.is_none()),
         };
@@ -330,9 +332,8 @@ fn seed(clock: &Arc<dyn Clock>) -> u64 {
     RandomState::new().hash_one(clock.now().wall_ms)
 }
 
-fn facts(settings: &Settings, started_ms: u64, members: Option<&Arc<Addresses>>) -> Facts {
+fn facts(settings: &Settings, started_ms: u64) -> Facts {
     Facts {
-        client_port: settings.client_address.port,
         backlog: settings.backlog,
         snapshot_dir: settings.data_dir.join(VERSION_DIR),
         log_dir: settings.data_log_dir.join(VERSION_DIR),
@@ -341,10 +342,11 @@ fn facts(settings: &Settings, started_ms: u64, members: Option<&Arc<Addresses>>)
         session_timeouts_ms: (settings.negotiation.min_ms, settings.negotiation.max_ms),
         started_ms,
         words: settings.words.clone(),
-        ensemble: settings.ensemble.as_ref().zip(members).map(|(ensemble, members)| EnsembleFacts {
-            members: Arc::clone(members),
+        ensemble: settings.ensemble.as_ref().map(|ensemble| EnsembleFacts {
+            me: ensemble.me,
             init_limit: ensemble.rules.init_limit,
             sync_limit: ensemble.rules.sync_limit,
+            ensemble: ensemble.rules.membership.committed.clone(),
         }),
     }
 }
