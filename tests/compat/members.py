@@ -43,6 +43,9 @@ class LineMember(Member):
 class LineEnsemble(Ensemble):
     member = LineMember
 
+    def __getitem__(self, number):
+        return next(member for member in self.members if member.number == number)
+
     def wait_for_version(self, version, among=None):
         """Until these servers have written down that these members are in force."""
         for member in among or self.members:
@@ -167,23 +170,32 @@ def move_ports(kind):
 
 
 def grow(kind):
-    with LineEnsemble(moving(kind), 1, {**CONFIG, "standaloneEnabled": "false"}) as ensemble:
-        first = ensemble.wait_for_roles()
+    """Server 2 alone, then with one that it calls back, as its number is smaller, and one that it does not."""
+    settings = {**CONFIG, "initLimit": "10", "syncLimit": "5", "standaloneEnabled": "false"}
+    ensemble = LineEnsemble([], extra=settings)
+    first, *joiners = (LineMember(number, moving(kind), settings) for number in (2, 1, 3))
+    ensemble.members.append(first)
+    first.configure([first])
+    with ensemble:
+        ensemble.wait_for_roles()
         with first.connect() as client:
             client.create("/alone")
-        for number in 2, 3:
-            joiner = LineMember(number, moving(kind), {**first.server.extra}, observes=True)
-            ensemble.members.append(joiner)
-            joiner.configure(ensemble.members)
+        for joiner in joiners:
+            joiner.server.extra["peerType"] = "observer"
+            joiner.observes = True
+            joiner.configure([*ensemble, joiner])
             joiner.launch()
+            ensemble.members.append(joiner)
             # Nobody else names it yet, so it has no vote, whatever it calls that.
             poll(lambda: joiner.mode() in ("observer", "follower"), ROLES_SECONDS, lambda: "it is %s" % joiner.mode())
             joiner.observes = False
             with first.connect() as client:
-                client.reconfig(joining="server.%d=%s" % (number, joiner.line()))
+                members = client.reconfig(joining="server.%d=%s" % (joiner.number, joiner.line()))
+            # Before the others know that it is in force, they need a quorum of the members before, too.
+            ensemble.wait_for_version(re.search("version=(.*)", members)[1])
             poll(lambda: joiner.mode() == "follower", ROLES_SECONDS, lambda: "it is %s" % joiner.mode())
         first.kill()
-        leader = ensemble.wait_for_roles(among=ensemble.members[1:])
+        leader = ensemble.wait_for_roles(among=joiners)
         assert "alone" in ensemble.client(leader).children("/")
         ensemble.assert_no_errors()
 

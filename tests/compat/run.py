@@ -29,6 +29,8 @@ CHECKS = [
     ("three servers: read-only clients", ["read_only.py", "--zkd", "{zkd}"], 120),
     ("three servers: an observer", ["observers.py", "--zkd", "{zkd}"], 90),
     ("three servers: members and their files", ["members.py", "--zkd", "{zkd}"], 120),
+    ("three servers: names that move", ["addresses.py", "--zkd", "{zkd}"], 60),
+    ("three servers: a lost database", ["lost_database.py", "--zkd", "{zkd}"], 60),
     ("three servers: the tutorial", ["tutorial.py", "--zkd", "{zkd}"], 60),
     ("three servers: faults under load", ["ensemble_faults.py", "--zkd", "{zkd}", "--rounds", "14", "--seed", "1"], 90),
     ("three servers: cut off from each other",
