@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU16;
+use std::sync::atomic::AtomicI32;
 
 use parking_lot::RwLock;
 
@@ -65,8 +65,8 @@ pub trait Inspect: Send + Sync {
 pub struct View {
     /// What does not change.
     pub facts: Facts,
-    /// `clientPort`, which moves with the members.
-    pub client_port: Arc<AtomicU16>,
+    /// `clientPort`, which moves with the members; -1 if there is none.
+    pub client_port: Arc<AtomicI32>,
     /// The server's role.
     pub standing: SharedStanding,
     /// The tree and the watches.

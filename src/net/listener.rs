@@ -55,18 +55,18 @@ impl ClientPort {
     }
 }
 
-/// Opens the client port at `address`, `host:port`, and answers where that is. `backlog` is `clientPortListenBacklog`, -1
-/// for the system's own.
+/// Opens the client port at `address`, `host:port`, and answers where that is; nowhere until it moves, if there is none.
+/// `backlog` is `clientPortListenBacklog`, -1 for the system's own.
 ///
 /// # Errors
 /// When the address cannot be had, or no thread can be made.
 pub fn listen(
     context: &Arc<ClientContext>,
-    address: String,
+    address: Option<String>,
     backlog: i32,
     threads: usize,
-) -> Result<(ClientPort, SocketAddr), ListenError> {
-    let fail = |source| ListenError { address: address.clone(), source };
+) -> Result<(ClientPort, Option<SocketAddr>), ListenError> {
+    let fail = |source| ListenError { address: address.clone().unwrap_or_default(), source };
     let mut carriers = Vec::new();
     for number in 0..threads.max(1) {
         let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
@@ -75,9 +75,12 @@ pub fn listen(
         spawn(format!("clients-{number}"), runtime, carry(Arc::clone(context), receiver)).map_err(fail)?;
     }
     let runtime = runtime().map_err(fail)?;
-    let listener = runtime.block_on(listen_on(&address, backlog)).map_err(fail)?;
-    let bound = listener.local_addr().map_err(fail)?;
-    let (place, wanted) = watch::channel(Some(address.clone()));
+    let listener = match &address {
+        Some(address) => Some(runtime.block_on(listen_on(address, backlog)).map_err(fail)?),
+        None => None,
+    };
+    let bound = listener.as_ref().map(TcpListener::local_addr).transpose().map_err(fail)?;
+    let (place, wanted) = watch::channel(address.clone());
     let port = Port { context: Arc::clone(context), backlog, carriers, next: 0 };
     spawn("accept".to_owned(), runtime, port.serve(listener, wanted)).map_err(fail)?;
     Ok((ClientPort { place: Arc::new(place) }, bound))
@@ -100,8 +103,8 @@ struct Port {
 }
 
 impl Port {
-    async fn serve(mut self, first: TcpListener, mut wanted: watch::Receiver<Option<String>>) {
-        let mut listener = Some(first);
+    async fn serve(mut self, first: Option<TcpListener>, mut wanted: watch::Receiver<Option<String>>) {
+        let mut listener = first;
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
             tokio::select! {

@@ -5,7 +5,6 @@
 //! older one who the members are. It is an error in the log, which names the file, as in the reference.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -72,12 +71,10 @@ impl MemberFiles {
 
     fn forget_proposed(&self) -> anyhow::Result<()> {
         let next = self.beside("dynamic.next");
-        match fs::remove_file(&next) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("remove {}", next.display()))
-            }
-            Ok(()) | Err(_) => Ok(()),
+        if !next.exists() {
+            return Ok(());
         }
+        fs::remove_file(&next).with_context(|| format!("remove {}", next.display()))
     }
 
     fn write(&self, file: &Path, text: &str) -> anyhow::Result<()> {

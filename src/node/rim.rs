@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU16;
+use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
@@ -39,6 +39,9 @@ const LOG_SYNC_BYTES_MIN: u64 = 4 << 20;
 /// How long learners may take to hear the last words.
 const FAREWELL: Duration = Duration::from_millis(200);
 
+/// What `conf` says of a server that has no client port.
+pub(super) const NO_PORT: i32 = -1;
+
 /// Everything that outputs need.
 pub(super) struct Rim {
     pub(super) log: LogFiles,
@@ -65,7 +68,7 @@ pub(super) struct ClientPlace {
     pub(super) me: Sid,
     pub(super) port: ClientPort,
     /// Its number, for those who ask.
-    pub(super) number: Arc<AtomicU16>,
+    pub(super) number: Arc<AtomicI32>,
     /// Where it is; `None` is nowhere.
     pub(super) now: Option<String>,
     /// Whether the configuration says where, and not this server's line among the members.
@@ -145,7 +148,7 @@ impl Rim {
 impl ClientPlace {
     /// As in the reference, connections outlive a port that moves, and do not outlive one that is given up.
     fn follow(&mut self, address: Option<&ClientAddress>, clients: &ClientContext) {
-        match address.map(|address| (address.listen(), address.port)) {
+        match address.map(|address| (address.listen(), address.port.into())) {
             Some((place, number)) if self.now.as_ref() != Some(&place) => {
                 tracing::info!(place, "the client port moves");
                 self.port.move_to(place.clone());
@@ -156,6 +159,7 @@ impl ClientPlace {
                 tracing::info!("this server has no client port any more");
                 self.port.stop_accepting();
                 clients.connections.close_all();
+                self.number.store(NO_PORT, Relaxed);
                 self.now = None;
             }
             Some(_) | None => {}

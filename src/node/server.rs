@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16};
+use std::sync::atomic::{AtomicBool, AtomicI32};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,11 @@ use tokio::sync::mpsc;
 use super::clock::{SystemClock, millis};
 use super::member_files::MemberFiles;
 use super::owner::{OwnerHandle, OwnerLoop};
-use super::rim::{ClientPlace, LogFiles, Others, Rim, report};
+use super::rim::{ClientPlace, LogFiles, NO_PORT, Others, Rim, report};
 use super::settings::{EnsembleSettings, Settings};
 use super::snapshots::{Snapshots, purge_old};
 use crate::admin::{EnsembleFacts, Facts, SharedStanding, View, Words};
+use crate::config::ClientAddress;
 use crate::disk::{Directories, OpenError, RealDisk};
 use crate::ids::{Sid, Zxid};
 use crate::metrics::{Basic, Metrics};
@@ -149,7 +150,8 @@ impl Server {
         let standing: SharedStanding = Arc::new(RwLock::new(Arc::new(first)));
         let statistics = Arc::new(ServerStatistics::default());
         let connections = Arc::new(Connections::default());
-        let client_port = Arc::new(AtomicU16::new(settings.client_address.port));
+        let port = settings.client_address.as_ref().map_or(NO_PORT, |client| client.port.into());
+        let client_port = Arc::new(AtomicI32::new(port));
         let view = View {
             facts: facts(settings, started_ms),
             client_port: Arc::clone(&client_port),
@@ -183,14 +185,18 @@ impl Server {
         };
         log.open()?;
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        let (port, address) = listen(&clients, settings.client_address.listen(), settings.backlog, threads)?;
+        let (port, address) = listen(&clients, client_place(settings), settings.backlog, threads)?;
         let others = reached.map(|reached| reached.with_clients(settings, &port, client_port));
         let (rim_clients, rim_owner) = (Arc::clone(&clients), owner.clone());
         let rim = Rim { log, snapshots, owner: rim_owner, failures: fail, standing, clients: rim_clients, others };
         let owner_loop = OwnerLoop { peer, clock, rim };
         let owner_thread = thread::Builder::new().name("owner".to_owned()).spawn(move || owner_loop.run(&inbox))?;
         start_purging(settings, &disk)?;
-        tracing::info!(%address, ms = started.elapsed().as_millis(), "listening for clients");
+        let ms = started.elapsed().as_millis();
+        match address {
+            Some(address) => tracing::info!(%address, ms, "listening for clients"),
+            None => tracing::info!(ms, "started, without a client port"),
+        }
         Ok(Self { connections, owner, port, owner_thread, failures })
     }
 
@@ -261,6 +267,11 @@ fn history_txns(settings: &Settings) -> usize {
     settings.ensemble.as_ref().map_or(0, |ensemble| ensemble.rules.history_txns)
 }
 
+/// Where the client port is at the start.
+fn client_place(settings: &Settings) -> Option<String> {
+    settings.client_address.as_ref().map(ClientAddress::listen)
+}
+
 /// What there is of the other servers before there are clients.
 struct Reached {
     election: ElectionPort,
@@ -290,7 +301,7 @@ fn reach(
 }
 
 impl Reached {
-    fn with_clients(self, settings: &Settings, port: &ClientPort, number: Arc<AtomicU16>) -> Others {
+    fn with_clients(self, settings: &Settings, port: &ClientPort, number: Arc<AtomicI32>) -> Others {
         let Self { election, quorum, ensemble } = self;
         let EnsembleSettings { me, rules, member_file, names_members, .. } = ensemble;
         let own = rules.membership.committed.server(me);
@@ -298,7 +309,7 @@ impl Reached {
             me,
             port: port.clone(),
             number,
-            now: Some(settings.client_address.listen()),
+            now: client_place(settings),
             is_static: own.is_none_or(|own| own.client.is_none()),
         };
         let files = member_file.map(|file| MemberFiles::new(file, me, rules.membership, names_members));

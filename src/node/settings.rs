@@ -19,8 +19,8 @@ use crate::zab::{ElectionRules, Ensemble, EnsembleError, Membership};
 /// Everything a server is started with.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where clients connect.
-    pub client_address: ClientAddress,
+    /// Where clients connect; a member of an ensemble may have no clients.
+    pub client_address: Option<ClientAddress>,
     /// `clientPortListenBacklog`, -1 for the system's own.
     pub backlog: i32,
     /// `dataDir`.
@@ -100,7 +100,7 @@ pub enum SettingsError {
     /// Servers, groups and weights that make no ensemble.
     #[error(transparent)]
     Members(#[from] EnsembleError),
-    /// No port.
+    /// A server alone, and no port.
     #[error("clientPort is not set")]
     NoClientPort,
     /// A hash that nobody knows.
@@ -114,11 +114,14 @@ impl Settings {
     /// # Errors
     /// See [`SettingsError`].
     pub fn from_config(config: &Config) -> Result<Self, SettingsError> {
-        let port = config.client_port.ok_or(SettingsError::NoClientPort)?;
         let host = config.client_host.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
+        let client_address = config.client_port.map(|port| ClientAddress { host, port });
+        if client_address.is_none() && !config.is_distributed() {
+            return Err(SettingsError::NoClientPort);
+        }
         let (min_ms, max_ms) = config.session_timeouts_ms();
         Ok(Self {
-            client_address: ClientAddress { host, port },
+            client_address,
             backlog: config.listen_backlog,
             data_dir: config.data_dir.clone(),
             data_log_dir: config.data_log_dir.clone().unwrap_or_else(|| config.data_dir.clone()),
