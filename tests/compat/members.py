@@ -4,8 +4,8 @@
 
 What is in the configuration's directory is compared with what Apache 3.8.0 leaves there: after a first start with a
 configuration that names the members, after a reconfiguration, and after a restart. Then ports move at run time: the
-client port under a connected client, the election and quorum ports, the leader's too. And one server with
-standaloneEnabled=false grows to three.
+client port under a connected client, the election and quorum ports, the leader's too; with an Apache server among them as
+well. And one server with standaloneEnabled=false grows to three.
 """
 import argparse
 import os
@@ -20,7 +20,10 @@ FIRST = "100000000"
 
 
 def moving(kind):
-    """Servers whose configuration stays as they leave it."""
+    """Servers whose configuration stays as they leave it; of one kind, or a list with one for each."""
+    if isinstance(kind, list):
+        return [moving(one) for one in kind]
+
     def make(**kwargs):
         server = kind(**kwargs)
         server.keeps_config = True
@@ -169,6 +172,10 @@ def move_ports(kind):
         ensemble.assert_no_errors()
 
 
+def move_mixed(kind):
+    move_ports([kind, apache, kind])
+
+
 def grow(kind):
     """Server 2 alone, then with one that it calls back, as its number is smaller, and one that it does not."""
     settings = {**CONFIG, "initLimit": "10", "syncLimit": "5", "standaloneEnabled": "false"}
@@ -204,10 +211,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zkd", required=True)
     parser.add_argument("--apache", action="store_true", help="the same on Apache ZooKeeper 3.8.0: is the test right?")
-    parser.add_argument("--only", help="files, ports or growth")
+    parser.add_argument("--only", help="files, ports, mixed or growth")
     args = parser.parse_args()
     kind = apache if args.apache else zkd(args.zkd)
-    for name, check in ("files", compare_files), ("ports", move_ports), ("growth", grow):
+    for name, check in ("files", compare_files), ("ports", move_ports), ("mixed", move_mixed), ("growth", grow):
         if args.only in (None, name):
             check(kind)
     print("files are Apache's, ports follow the members, one server grows to three")
