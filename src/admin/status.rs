@@ -1,6 +1,7 @@
 //! `srvr`, `stat`, `conf`, `dirs`, `hash`.
 
 use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::VERSION;
 use super::connections::short_line;
@@ -72,7 +73,7 @@ pub(super) fn conf(view: &View) -> String {
         "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={snapshots}\ndataLogDir={}\ndataLogSize={logs}\n\
          tickTime={}\nmaxClientCnxns={}\nminSessionTimeout={min_ms}\nmaxSessionTimeout={max_ms}\n\
          clientPortListenBacklog={}\nserverId={me}\n",
-        facts.client_port,
+        view.client_port.load(Relaxed),
         facts.snapshot_dir.display(),
         facts.log_dir.display(),
         facts.tick_ms,

@@ -65,7 +65,6 @@ fn words_of(allowed: &str, standing: Standing, ensemble: Option<EnsembleFacts>, 
     let sessions = BTreeMap::from([(SessionId(0x1a), 4000)]);
     let database = Database::new(tree, sessions, Zxid(0x1f), Arc::new(AuthRules::default()));
     let facts = Facts {
-        client_port: 2181,
         backlog: -1,
         snapshot_dir: "/nowhere/version-2".into(),
         log_dir: "/nowhere/version-2".into(),
@@ -78,6 +77,7 @@ fn words_of(allowed: &str, standing: Standing, ensemble: Option<EnsembleFacts>, 
     };
     Words::new(View {
         facts,
+        client_port: Arc::new(2181.into()),
         standing: Arc::new(RwLock::new(Arc::new(standing))),
         database: Arc::new(RwLock::new(database)),
         connections: Arc::new(Connections::default()),

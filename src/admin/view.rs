@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 
 use parking_lot::RwLock;
 
@@ -15,8 +16,6 @@ use crate::zab::Ensemble;
 /// What does not change while the server runs.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// `clientPort`.
-    pub client_port: u16,
     /// `clientPortListenBacklog`.
     pub backlog: i32,
     /// `dataDir/version-2`.
@@ -68,6 +67,8 @@ pub trait Inspect: Send + Sync {
 pub struct View {
     /// What does not change.
     pub facts: Facts,
+    /// `clientPort`, which moves with the members; -1 if there is none.
+    pub client_port: Arc<AtomicI32>,
     /// The server's role.
     pub standing: SharedStanding,
     /// The tree and the watches.

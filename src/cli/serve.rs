@@ -81,17 +81,24 @@ fn configure(args: &ServeArgs) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// Reads the configuration, the dynamic one if it names one, and `myid`.
+/// Reads the configuration, the dynamic one and the proposed one if there are such, and `myid`.
 pub(super) fn load(file: Option<&Path>, overrides: &[(String, String)]) -> anyhow::Result<Config> {
     let name = file.map_or_else(|| "embedded defaults".to_owned(), |file| file.display().to_string());
     let mut config = match file {
         Some(file) => Config::parse(&name, &read(file)?, overrides)?,
         None => Config::parse_embedded(overrides)?,
     };
-    if let Some(file) = config.dynamic_file.clone() {
-        config.merge_dynamic(&file.display().to_string(), &read(&file)?)?;
+    if let Some(dynamic) = config.dynamic_file.clone() {
+        config.merge_dynamic(&dynamic.display().to_string(), &read(&dynamic)?)?;
+        let next = format!("{name}.dynamic.next");
+        if config.reconfig && Path::new(&next).is_file() {
+            config.merge_proposed(&next, &read(Path::new(&next))?)?;
+        }
     }
     config.identify(&name, my_id(&config)?)?;
+    if let Some(file) = file {
+        config.stands_in(std::path::absolute(file).context("find the current directory")?, overrides);
+    }
     Ok(config)
 }
 

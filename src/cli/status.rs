@@ -48,7 +48,7 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
 fn address(args: &StatusArgs) -> anyhow::Result<(String, u16)> {
     if let Some(file) = &args.config {
         let config = load(Some(file), &[])?;
-        let host = config.client_address.map_or_else(|| "localhost".to_owned(), |address| address.to_string());
+        let host = config.client_host.clone().unwrap_or_else(|| "localhost".to_owned());
         return Ok((host, config.client_port.context("the file names no client port")?));
     }
     let (host, port) = args.server.rsplit_once(':').context("expected HOST:PORT")?;

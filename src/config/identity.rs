@@ -1,6 +1,6 @@
 //! Which of the servers this one is: the file `myid`, and what the server line of that id says.
 
-use super::keys::own_address;
+use super::keys::host;
 use super::{Config, ConfigError, NoteLevel};
 use crate::ids::Sid;
 
@@ -47,14 +47,14 @@ impl Config {
             self.note(NoteLevel::Warning, text);
         }
         let Some(client) = server.client else { return Ok(()) };
-        let Some(address) = own_address(&client.host) else {
-            return refuse(format!("server.{id}: {client}: expected an address of this host before the client port"));
+        let Ok(line_host) = host(&client.host) else {
+            return refuse(format!("server.{id}: {client}: expected a name or an address before the client port"));
         };
-        let is_same_address = self.client_address.is_none() || self.client_address == address;
-        if self.client_port.is_some_and(|port| port != client.port || !is_same_address) {
+        let is_same_host = self.client_host.is_none() || self.client_host == line_host;
+        if self.client_port.is_some_and(|port| port != client.port || !is_same_host) {
             return refuse(format!("clientPort is not that of server.{id}, {client}; leave it out"));
         }
-        (self.client_port, self.client_address) = (Some(client.port), address);
+        (self.client_port, self.client_host) = (Some(client.port), line_host);
         Ok(())
     }
 }
@@ -101,13 +101,15 @@ mod tests {
 
     #[test]
     fn the_client_port_may_stand_in_the_server_line() {
-        let client = |text, id| three(text, id).map(|config| (config.client_port, config.client_address));
+        let client = |text, id| three(text, id).map(|config| (config.client_port, config.client_host));
         assert_eq!(client("", 1), Ok((Some(2181), None)));
-        assert_eq!(client("clientPort=2181", 2), Ok((Some(2181), Some([127, 0, 0, 1].into()))));
+        assert_eq!(client("clientPort=2181", 2), Ok((Some(2181), Some("127.0.0.1".to_owned()))));
         assert_eq!(client("clientPort=2182", 3), Ok((Some(2182), None)));
         assert!(client("clientPort=2182", 1).unwrap_err().contains("not that of server.1, 0.0.0.0:2181"));
         assert!(client("clientPort=2181\nclientPortAddress=127.0.0.2", 2).unwrap_err().contains("not that of"));
-        assert!(client("", 4).unwrap_err().contains("server.4: name:2181: expected an address of this host"));
+        assert_eq!(client("clientPortAddress=localhost\nclientPort=2181", 2), client("", 2));
+        assert_eq!(client("", 4), Ok((Some(2181), Some("name".to_owned()))));
+        assert!(client("clientPort=2181\nclientPortAddress=other", 4).unwrap_err().contains("not that of server.4"));
         let alone = identified("server.1=a:1:2;2181", Some(1)).unwrap();
         assert_eq!(alone.client_port, Some(2181), "also for a server alone, as in the container image");
     }

@@ -1,12 +1,13 @@
 //! The keys: how each is spelled, what it may hold, and where it goes.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use super::quorum::{COMMITTED_LOG_MIN, ELECTION_BIND_TRIES, LOG_SYNC_FACTOR};
 use super::{Config, ConfigError, NoteLevel, ServerRole, Setting, SnapshotCompression};
 
 /// What a value should have been.
-struct Expected(String);
+pub(super) struct Expected(String);
 
 type Apply = fn(&mut Config, &str) -> Result<(), Expected>;
 
@@ -15,7 +16,7 @@ const KEYS: &[(&str, Apply)] = &[
     ("dataDir", |c, v| path(v).map(|v| c.data_dir = v)),
     ("dataLogDir", |c, v| path(v).map(|v| c.data_log_dir = Some(v))),
     ("clientPort", |c, v| number(v, 0..=65_535).map(|v| c.client_port = Some(v))),
-    ("clientPortAddress", |c, v| address(v).map(|v| c.client_address = v)),
+    ("clientPortAddress", |c, v| host(v).map(|v| c.client_host = v)),
     ("clientPortListenBacklog", |c, v| number(v, ANY).map(|v| c.listen_backlog = v)),
     ("tickTime", |c, v| number(v, POSITIVE).map(|v| c.tick_ms = v)),
     ("minSessionTimeout", |c, v| number(v, ANY).map(|v: i32| c.session_timeout_min_ms = (v >= 0).then_some(v))),
@@ -121,7 +122,11 @@ const KEYS: &[(&str, Apply)] = &[
     ("observerMasterPort", |c, v| port(v).map(|v| c.quorum.observer_master_port = v)),
     ("localSessionsEnabled", |c, v| native_flag(v).map(|v| c.quorum.local_sessions = v)),
     ("localSessionsUpgradingEnabled", |c, v| native_flag(v).map(|v| c.quorum.local_sessions_upgrade = v)),
-    ("oraclePath", |_, _| Ok(())),
+    ("multiAddress.enabled", |c, v| native_flag(v).map(|v| c.quorum.multi_address = v)),
+    ("oraclePath", |c, v| {
+        c.quorum.oracle = !v.is_empty();
+        Ok(())
+    }),
     ("readonlymode.enabled", |c, v| flag(v).map(|v| c.quorum.read_only_mode = v)),
 ];
 
@@ -163,7 +168,6 @@ const MISSING_PROVIDERS: &[&str] = &["SASLAuthenticationProvider", "X509Authenti
 /// something on.
 const UNFINISHED: &[(&str, &str)] = &[
     ("observerMasterPort", "observers connect to the leader"),
-    ("oraclePath", "without a majority there is no leader"),
     ("leader.maxTimeToWaitForEpoch", "a leader waits initLimit for a quorum that promises its epoch"),
     ("leader.maxConcurrentSnapSyncs", "one database is sent at a time, and nobody is refused"),
     ("leader.maxConcurrentDiffSyncs", "nobody is refused"),
@@ -357,19 +361,16 @@ fn file(text: &str) -> Result<std::path::PathBuf, Expected> {
     if text.is_empty() { expected("a file") } else { Ok(text.into()) }
 }
 
-fn address(text: &str) -> Result<Option<std::net::IpAddr>, Expected> {
-    match text {
-        "localhost" => Ok(Some([127, 0, 0, 1].into())),
-        text => match text.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
-            Ok(address) => Ok((!address.is_unspecified()).then_some(address)),
-            Err(_) => expected("an address of this host"),
-        },
+/// Where to listen: a name or an address of this host; `None` is all of its addresses.
+pub(super) fn host(text: &str) -> Result<Option<String>, Expected> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let is_name = !bare.is_empty() && bare.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    match bare.parse::<IpAddr>() {
+        Ok(address) => Ok((!address.is_unspecified()).then(|| address.to_string())),
+        Err(_) if bare == "localhost" => Ok(Some("127.0.0.1".to_owned())),
+        Err(_) if is_name => Ok(Some(bare.to_owned())),
+        Err(_) => expected("a name or an address of this host"),
     }
-}
-
-/// The address to listen on that a text names: `Some(None)` is all of them.
-pub(super) fn own_address(text: &str) -> Option<Option<std::net::IpAddr>> {
-    address(text).ok()
 }
 
 fn role(text: &str) -> Result<ServerRole, Expected> {

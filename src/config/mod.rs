@@ -3,6 +3,7 @@
 //! Text comes in, a [`Config`] goes out; files are read elsewhere. A key that nobody knows is a warning that names it; a
 //! value that makes no sense is an error with file, line, key, value and what was expected (BE-25).
 
+mod dynamic;
 mod identity;
 mod keys;
 mod members;
@@ -14,9 +15,9 @@ mod throttle;
 mod tomlfile;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
+pub use dynamic::{dynamic_file, point_at};
 pub use identity::{MyIdError, parse_myid};
 pub use members::Members;
 pub use quorum::QuorumConfig;
@@ -24,6 +25,7 @@ pub use servers::{ClientAddress, ServerAddress, ServerRole, ServerSpec};
 pub use survey::Verdict;
 pub use throttle::{SessionWeights, ThrottleConfig};
 
+use self::dynamic::DYNAMIC_FILE;
 use crate::ids::Sid;
 
 /// How snapshots are compressed.
@@ -47,8 +49,8 @@ pub struct Config {
     pub data_log_dir: Option<PathBuf>,
     /// `clientPort`.
     pub client_port: Option<u16>,
-    /// `clientPortAddress`; `None` is all addresses.
-    pub client_address: Option<IpAddr>,
+    /// `clientPortAddress`, a name or an address; `None` is all addresses.
+    pub client_host: Option<String>,
     /// `clientPortListenBacklog`; -1 is the system's own.
     pub listen_backlog: i32,
     /// `tickTime`, ms.
@@ -149,8 +151,12 @@ pub struct Config {
     pub dynamic_file: Option<PathBuf>,
     /// `server.N`, `group.G`, `weight.N`.
     pub members: Members,
+    /// What was proposed and is not known to be in force; see [`Config::merge_proposed`].
+    pub proposed: Option<Members>,
     /// Which of them this server is; see [`Config::identify`].
     pub my_id: Option<Sid>,
+    /// The file that all this stands in, if the server may write down in it who the members are.
+    pub file: Option<PathBuf>,
     /// What the caller should log.
     pub notes: Vec<Note>,
     /// The text as it was loaded; empty for the embedded defaults.
@@ -294,6 +300,28 @@ impl Config {
         self.check_members(file)
     }
 
+    /// Takes the members that were proposed last from the text of such a file. Those that are in force already are no news.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn merge_proposed(&mut self, file: &str, text: &str) -> Result<(), ConfigError> {
+        let proposed = Members::parse(file, text)?;
+        self.proposed = (proposed.version > self.members.version).then_some(proposed);
+        Ok(())
+    }
+
+    /// All this stands in `file`, an absolute path. Members that the command line names, `overrides`, cannot be written down
+    /// there.
+    pub fn stands_in(&mut self, file: PathBuf, overrides: &[(String, String)]) {
+        let names_members = |(key, _): &(String, String)| Members::is_about(key.trim_start_matches("zookeeper."));
+        if !overrides.iter().any(names_members) {
+            self.file = Some(file);
+        } else if self.reconfig && self.is_distributed() {
+            let text = "the command line names servers: other members are forgotten when this server stops";
+            self.note(NoteLevel::Warning, format!("{}: {text}", file.display()));
+        }
+    }
+
     /// The client's view of session timeouts: smallest and largest, ms.
     #[must_use]
     pub fn session_timeouts_ms(&self) -> (i32, i32) {
@@ -309,7 +337,7 @@ impl Config {
             data_dir: PathBuf::new(),
             data_log_dir: None,
             client_port: None,
-            client_address: None,
+            client_host: None,
             listen_backlog: -1,
             tick_ms: 3000,
             session_timeout_min_ms: None,
@@ -360,7 +388,9 @@ impl Config {
             quorum: QuorumConfig::default(),
             dynamic_file: None,
             members: Members::default(),
+            proposed: None,
             my_id: None,
+            file: None,
             notes: Vec::new(),
             text: String::new(),
         }
@@ -395,7 +425,7 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             return fail("dataDir is not set");
         }
-        if self.client_address.is_some() && self.client_port.is_none() {
+        if self.client_host.is_some() && self.client_port.is_none() {
             return fail("clientPortAddress is set but clientPort is not");
         }
         let (min, max) = self.session_timeouts_ms();
@@ -429,9 +459,23 @@ impl Config {
         if self.is_distributed() && self.quorum.sync_limit.is_none() {
             return fail("an ensemble needs syncLimit");
         }
-        if self.is_distributed() && self.reconfig {
-            let text = "reconfigEnabled=true has no effect yet in an ensemble: reconfig is refused";
-            self.note(NoteLevel::Warning, format!("{file}: {text}"));
+        if let Some(server) = self.members.servers.values().find(|server| server.addresses.len() > 1)
+            && !self.quorum.multi_address
+        {
+            let id = server.id;
+            return fail(&format!("server.{id} has several addresses: they need multiAddress.enabled=true"));
+        }
+        match participants {
+            2 if self.quorum.oracle => {
+                return fail(
+                    "zkd asks no oracle: leave oraclePath out and add a third participant, or both must be there",
+                );
+            }
+            _ if self.quorum.oracle => {
+                let text = "oraclePath has no effect: only ensembles of two participants ask an oracle";
+                self.note(NoteLevel::Info, format!("{file}: {text}"));
+            }
+            _ => {}
         }
         match participants {
             1 if self.standalone => {
@@ -462,8 +506,6 @@ impl Config {
         }
     }
 }
-
-const DYNAMIC_FILE: &str = "dynamicConfigFile";
 
 #[cfg(test)]
 mod tests;

@@ -5,24 +5,70 @@ use super::{ConfigError, Place, Setting};
 /// Reads all settings in order.
 pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Setting>, ConfigError> {
     let mut settings = Vec::new();
-    let mut lines = (1..).zip(text.lines());
-    while let Some((number, line)) = lines.next() {
-        let mut logical = line.trim_start_matches(BLANKS).to_owned();
-        if logical.is_empty() || logical.starts_with(['#', '!']) {
-            continue;
-        }
-        while continues(&logical) {
-            logical.pop();
-            let Some((_, next)) = lines.next() else { break };
-            logical.push_str(next.trim_start_matches(BLANKS));
-        }
-        let place = Place::Line(file.to_owned(), number);
-        let (key, value) = split(&logical);
+    for line in lines(text) {
+        let Some(logical) = &line.logical else { continue };
+        let place = Place::Line(file.to_owned(), line.number);
+        let (key, value) = split(logical);
         let unescape = |text| unescape(text).map_err(|reason| ConfigError::Syntax { place: place.clone(), reason });
         let (key, value) = (unescape(key)?, unescape(value)?);
         settings.push(Setting { place, key, value: value.trim().to_owned() });
     }
     Ok(settings)
+}
+
+/// The text without the settings whose keys are to be dropped. All else stays as it is, comments too.
+pub(super) fn without(text: &str, drops: impl Fn(&str) -> bool) -> String {
+    let stays = |line: &Line<'_>| match &line.logical {
+        Some(logical) => !unescape(split(logical).0).is_ok_and(|key| drops(&key)),
+        None => true,
+    };
+    lines(text).filter(stays).map(|line| line.raw).collect()
+}
+
+/// One setting, on one line or on several that continue each other; or a line that holds none.
+struct Line<'a> {
+    /// Of the first line, from 1.
+    number: usize,
+    /// As it stands there, line ends included.
+    raw: &'a str,
+    /// Key and value; `None` for comments and empty lines.
+    logical: Option<String>,
+}
+
+fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    let mut rest = text;
+    let mut next = 1;
+    std::iter::from_fn(move || {
+        let number = next;
+        let mut take = |from: &str| {
+            next += 1;
+            from.find('\n').map_or(from.len(), |end| end + 1)
+        };
+        if rest.is_empty() {
+            return None;
+        }
+        let mut end = take(rest);
+        let start = trimmed(&rest[..end]);
+        let mut logical = (!start.is_empty() && !start.starts_with(['#', '!'])).then(|| start.to_owned());
+        while let Some(logical) = logical.as_mut().filter(|logical| continues(logical)) {
+            logical.pop();
+            if end == rest.len() {
+                break;
+            }
+            let more = end + take(&rest[end..]);
+            logical.push_str(trimmed(&rest[end..more]));
+            end = more;
+        }
+        let (raw, behind) = rest.split_at(end);
+        rest = behind;
+        Some(Line { number, raw, logical })
+    })
+}
+
+/// A line without the blanks before it and without its end.
+fn trimmed(line: &str) -> &str {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    line.strip_suffix('\r').unwrap_or(line).trim_start_matches(BLANKS)
 }
 
 const BLANKS: [char; 3] = [' ', '\t', '\u{c}'];
@@ -98,5 +144,14 @@ mod tests {
         let expected = [(4, "a", "1,2"), (6, "b", "c\\"), (7, "d", "A\tq")];
         assert_eq!(pairs(text), expected.map(|(line, key, value)| (line, key.to_owned(), value.to_owned())));
         assert!(parse("f", "a=\\u00g0").is_err());
+    }
+
+    #[test]
+    fn what_is_not_dropped_stays_as_it_is() {
+        let text = "# x\r\n a = 1\\\n  2\nb=c\\\\\n\n\\u0061 7\n d : e";
+        assert_eq!(without(text, |key| key == "a"), "# x\r\nb=c\\\\\n\n d : e");
+        assert_eq!(without(text, |_| false), text);
+        assert_eq!(without("a=\\", |_| false), "a=\\");
+        assert_eq!(without("a=1\\\n#2\nb=3", |key| key == "a"), "b=3", "what continues a line is no comment");
     }
 }

@@ -60,6 +60,10 @@ pub struct QuorumConfig {
     pub local_sessions: bool,
     /// `localSessionsUpgradingEnabled`.
     pub local_sessions_upgrade: bool,
+    /// `multiAddress.enabled`: whether a server line may name several addresses.
+    pub multi_address: bool,
+    /// Whether `oraclePath` names a file.
+    pub oracle: bool,
     /// `readonlymode.enabled`: whether a server without a quorum answers reads.
     pub read_only_mode: bool,
 }
@@ -94,6 +98,8 @@ impl Default for QuorumConfig {
             follower_nodelay: true,
             local_sessions: false,
             local_sessions_upgrade: false,
+            multi_address: false,
+            oracle: false,
             read_only_mode: false,
         }
     }

@@ -3,7 +3,7 @@
 //! What is read is kept as the reference writes it, so that a line that was read and written once stays as it is.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Whether a server votes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,6 +133,15 @@ impl fmt::Display for ClientAddress {
     }
 }
 
+impl ClientAddress {
+    /// Where to listen, `host:port`: all addresses of the machine are those of both families.
+    #[must_use]
+    pub fn listen(&self) -> String {
+        let is_all = self.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+        if is_all { format!("[::]:{}", self.port) } else { self.to_string() }
+    }
+}
+
 /// A host before a port.
 struct Host<'a>(&'a str);
 
@@ -205,6 +214,16 @@ mod tests {
         assert_eq!((full.role, full.client), (ServerRole::Observer, client("0.0.0.0", 2181)));
         assert_eq!(spec("a:1:2;2181").unwrap().client, client("0.0.0.0", 2181));
         assert_eq!(spec("a:1:2;;2281").unwrap().secure_client, client("0.0.0.0", 2281));
+    }
+
+    #[test]
+    fn all_addresses_are_those_of_both_families() {
+        let listen = |text: &str| spec(text).unwrap().client.unwrap().listen();
+        assert_eq!((listen("a:1:2;5"), listen("a:1:2;[::]:5")), ("[::]:5".to_owned(), "[::]:5".to_owned()));
+        assert_eq!(
+            (listen("a:1:2;b:5"), listen("a:1:2;[::1]:5")),
+            ("b:5".to_owned(), "[0:0:0:0:0:0:0:1]:5".to_owned())
+        );
     }
 
     #[test]

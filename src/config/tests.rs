@@ -110,6 +110,29 @@ fn members_may_stand_in_a_dynamic_file() {
 }
 
 #[test]
+fn what_was_proposed_is_remembered_while_it_is_news() {
+    let mut config = cfg("initLimit=5\nsyncLimit=2\ndynamicConfigFile=d.1f").unwrap();
+    config.merge_dynamic("d.1f", "server.1=a:1:2\nserver.2=b:1:2").unwrap();
+    let mut proposed = |version: &str| {
+        let text = format!("server.1=a:1:2\nserver.3=b:1:2\n{version}");
+        config.merge_proposed("zoo.cfg.dynamic.next", &text).unwrap();
+        config.proposed.as_ref().map(|members| members.version)
+    };
+    assert_eq!((proposed("version=20"), proposed("version=1f"), proposed("")), (Some(0x20), None, None));
+    let error = config.merge_proposed("zoo.cfg.dynamic.next", "server.1=a:1:2\nversion=x").unwrap_err().to_string();
+    assert_eq!(error, "zoo.cfg.dynamic.next:2: version=x: expected a hexadecimal number");
+}
+
+#[test]
+fn several_addresses_have_to_be_switched_on() {
+    let two = TWO.replace("server.1=a:1:2", "server.1=a:1:2|b:3:4");
+    assert_eq!(message(&two), "zoo.cfg: server.1 has several addresses: they need multiAddress.enabled=true");
+    for key in ["multiAddress.enabled", "zookeeper.multiAddress.enabled"] {
+        assert_eq!(cfg(&format!("{two}{key}=true")).unwrap().members.servers[&Sid(1)].addresses.len(), 2);
+    }
+}
+
+#[test]
 fn members_do_not_stand_in_both_files() {
     for line in ["server.1=a:1:2", "group.1=1", "weight.1=1", "zookeeper.server.1=a:1:2"] {
         let error = message(&format!("dynamicConfigFile=d\n{line}"));
@@ -136,7 +159,8 @@ fn how_an_ensemble_works_is_configured_as_in_the_reference() {
          leader.maxConcurrentDiffSyncs=12\nleader.nodelay=false\nfollower.nodelay=false\ntcpKeepAlive=true\n\
          commitLogCount=1000\nsnapshotSizeFactor=0.5\nforceSnapshotSync=true\nsyncEnabled=false\n\
          observer.reconnectDelayMs=13\nobserver.election.DelayMs=14\nobserverMasterPort=15\n\
-         localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\nreadonlymode.enabled=true\n",
+         localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\nreadonlymode.enabled=true\n\
+         multiAddress.enabled=true\noraclePath=/o\n",
     );
     let expected = QuorumConfig {
         init_limit: Some(10),
@@ -166,6 +190,8 @@ fn how_an_ensemble_works_is_configured_as_in_the_reference() {
         follower_nodelay: false,
         local_sessions: true,
         local_sessions_upgrade: true,
+        multi_address: true,
+        oracle: true,
         read_only_mode: true,
     };
     assert_eq!(set, expected);
@@ -202,10 +228,12 @@ fn odd_values_mean_what_they_mean_to_the_reference() {
 fn what_nothing_obeys_yet_says_so() {
     let note = "zoo.cfg:2: observerMasterPort=2191 has no effect yet: observers connect to the leader";
     assert_eq!(notes("observerMasterPort=2191"), [note]);
-    assert!(notes("oraclePath=/o")[0].contains("no effect yet"));
     assert!(
         notes("leader.maxConcurrentSnapSyncs=3")[0].ends_with("one database is sent at a time, and nobody is refused")
     );
+    assert!(notes("oraclePath=/o")[0].contains("oraclePath has no effect: only ensembles of two"));
+    assert_eq!(notes("oraclePath="), Vec::<String>::new());
+    assert!(message(&format!("{TWO}oraclePath=/o")).starts_with("zoo.cfg: zkd asks no oracle"));
     assert_eq!(notes("localSessionsEnabled=true\nobserverMasterPort=0"), Vec::<String>::new());
     assert_eq!(notes("learner.asyncSending=true"), ["zoo.cfg:2: learner.asyncSending has no effect here"]);
 }

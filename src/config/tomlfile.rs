@@ -27,6 +27,32 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Setting>, ConfigError>
     Ok(settings)
 }
 
+/// The text without the settings whose keys are to be dropped, and with one more. Comments are lost.
+pub(super) fn replace(
+    file: &str,
+    text: &str,
+    drops: impl Fn(&str) -> bool,
+    (key, value): (&str, &str),
+) -> Result<String, ConfigError> {
+    let refuse = |line, reason: String| ConfigError::Syntax { place: Place::Line(file.to_owned(), line), reason };
+    let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        refuse(before.matches('\n').count() + 1, error.message().to_owned())
+    })?;
+    drop_below("", &mut table, &drops);
+    table.insert(key.to_owned(), value.into());
+    toml::to_string(&table).map_err(|error| refuse(1, error.to_string()))
+}
+
+fn drop_below(prefix: &str, table: &mut toml::Table, drops: &impl Fn(&str) -> bool) {
+    table.retain(|name, value| {
+        let key = format!("{prefix}{name}");
+        let toml::Value::Table(below) = value else { return !drops(&key) };
+        drop_below(&format!("{key}."), below, drops);
+        !below.is_empty()
+    });
+}
+
 fn flatten(
     prefix: &str,
     table: &DeTable<'_>,

@@ -1,6 +1,7 @@
 //! Writing a whole file: after a crash there is the old one or the new one, never half of either.
 
-use std::fs::{self, File};
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -12,8 +13,29 @@ pub(super) fn replace(
     name: &str,
     fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<u64> {
+    replace_with(dir, name, None, fill)
+}
+
+/// Replaces a file that is not one of the database's, `path`, which is to have the permissions of another.
+///
+/// # Errors
+/// What the file system says.
+pub fn replace_file(path: &Path, like: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name for a file"));
+    };
+    let permissions = fs::metadata(like)?.permissions();
+    replace_with(dir, name, Some(permissions), &mut |out| out.write_all(bytes)).map(drop)
+}
+
+fn replace_with(
+    dir: &Path,
+    name: &str,
+    permissions: Option<Permissions>,
+    fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<u64> {
     let temporary = dir.join(temporary_name(name));
-    match write_and_flush(&temporary, fill) {
+    match write_and_flush(&temporary, permissions, fill) {
         Ok(size) => {
             fs::rename(&temporary, dir.join(name))?;
             sync_dir(dir)?;
@@ -32,8 +54,15 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn write_and_flush(path: &Path, fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<u64> {
+fn write_and_flush(
+    path: &Path,
+    permissions: Option<Permissions>,
+    fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<u64> {
     let mut out = Counted { file: File::create(path)?, bytes: 0 };
+    if let Some(permissions) = permissions {
+        out.file.set_permissions(permissions)?;
+    }
     fill(&mut out)?;
     out.file.sync_all()?;
     let size = out.file.metadata()?.len();

@@ -9,6 +9,7 @@ mod log_segment;
 mod log_writer;
 mod looking;
 
+pub use atomic_file::replace_file;
 pub use files::{Directories, OpenError, RealDisk};
 pub use log_writer::{FlushRules, LOG_COMMANDS_MAX, LogOptions, LogReport, LogWriter, Rejected};
 pub use looking::LookingDisk;

@@ -12,15 +12,21 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::Inbox;
-use super::peers::{Addresses, connect, listen_on};
+use super::peers::{Addresses, Change};
+use super::sockets::{connect, keep_listening, listen_for_servers};
 use crate::ids::Sid;
 use crate::peer::Input;
-use crate::zab::{HELLO_ADDRESS_BYTES_MAX, Hello, NOTIFICATION_BYTES_MAX, Notification};
+use crate::zab::{HELLO_ADDRESS_BYTES_MAX, Hello, Membership, NOTIFICATION_BYTES_MAX, Notification};
+
+/// How long to wait before an address is tried again that cannot be listened on, ...
+const BIND_RETRY: Duration = Duration::from_secs(1);
+/// ... and after the attempts that the configuration allows at the start.
+const BIND_RETRY_LATER: Duration = Duration::from_secs(10);
 
 /// How servers connect for elections.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +48,9 @@ pub struct ElectionPort {
 }
 
 struct Shared {
-    me: Sid,
-    hello: Vec<u8>,
     rules: ElectionNet,
+    /// Where this server listens.
+    places: watch::Sender<Vec<String>>,
     addresses: Arc<Addresses>,
     inbox: Arc<dyn Inbox>,
     runtime: Handle,
@@ -59,6 +65,8 @@ struct Peer {
     /// Sent last; sent again on a new connection, because the old one may have lost it.
     last: Option<Bytes>,
     connection: Option<Connection>,
+    /// How many there were before.
+    connections: u64,
     dialling: bool,
     /// Where it said that it can be reached.
     said: Vec<String>,
@@ -71,32 +79,53 @@ struct Connection {
 }
 
 impl ElectionPort {
-    /// Opens the port on `listen`.
+    /// Opens the port on every address of this server's that can be had.
     ///
     /// # Errors
-    /// When none of the addresses can be had, after `bind_tries`.
-    pub async fn open(
-        me: Sid,
-        rules: ElectionNet,
-        listen: Vec<String>,
-        addresses: Arc<Addresses>,
-        inbox: Arc<dyn Inbox>,
-    ) -> io::Result<Self> {
-        let own = addresses.election(me);
-        let mut hello = Vec::new();
-        let several = own.len() > 1;
-        Hello { sid: me.0.into(), addresses: own, several }.encode(&mut hello);
-        if hello.len() > HELLO_ADDRESS_BYTES_MAX {
-            return Err(io::Error::other("this server has too many election addresses"));
-        }
+    /// When none of them can be had, after `bind_tries` attempts at each.
+    pub async fn open(rules: ElectionNet, addresses: Arc<Addresses>, inbox: Arc<dyn Inbox>) -> io::Result<Self> {
+        let listen_at = addresses.listen_elections();
+        let count = listen_at.len();
+        let (places, wanted) = watch::channel(listen_at);
         let (runtime, peers) = (Handle::current(), Mutex::default());
-        let shared = Arc::new(Shared { me, hello, rules, addresses, inbox, runtime, peers });
-        for address in listen {
-            let listener = bind(&address, rules.bind_tries).await?;
-            tracing::info!(address, "listening for elections");
-            shared.runtime.spawn(accept(Arc::clone(&shared), listener));
+        let shared = Arc::new(Shared { rules, places, addresses, inbox, runtime, peers });
+        let (said, mut heard) = mpsc::unbounded_channel();
+        let listener = Arc::clone(&shared);
+        let at = move |place| accept(Arc::clone(&listener), place, said.clone());
+        shared.runtime.spawn(keep_listening(wanted, at));
+        let mut failure = io::Error::other("this server has no election address");
+        for _ in 0..count {
+            match heard.recv().await {
+                Some(Err(error)) => failure = error,
+                Some(Ok(())) | None => return Ok(Self { shared }),
+            }
         }
-        Ok(Self { shared })
+        Err(failure)
+    }
+
+    /// The members have changed: this server listens where they say, gets to know the new ones, and lets go of those that
+    /// are none any more.
+    pub fn set_members(&self, membership: Membership) {
+        let shared = &self.shared;
+        let Change { joined, left } = shared.addresses.set(membership);
+        let places = shared.addresses.listen_elections();
+        shared.places.send_if_modified(|before| {
+            let moves = *before != places;
+            *before = places;
+            moves
+        });
+        let mut peers = shared.peers.lock();
+        for sid in left {
+            let Some(peer) = peers.get_mut(&sid) else { continue };
+            (peer.message, peer.last) = (None, None);
+            peer.disconnect();
+        }
+        for sid in joined {
+            let peer = peers.entry(sid).or_default();
+            if peer.connection.is_none() {
+                shared.dial(sid, peer);
+            }
+        }
     }
 
     /// Sends a message to another server, in place of any older one that is still on its way.
@@ -113,24 +142,39 @@ impl ElectionPort {
     }
 }
 
-async fn bind(address: &str, tries: Option<u32>) -> io::Result<TcpListener> {
-    let mut tried = 0;
-    loop {
-        match listen_on(address).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) => {
-                tried += 1;
-                tracing::warn!(address, %error, tried, "cannot listen for elections");
-                if tries.is_some_and(|tries| tried >= tries.max(1)) {
-                    return Err(error);
-                }
-            }
+impl Peer {
+    fn disconnect(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.task.abort();
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+/// Whether an address can be had, for as long as somebody wants to know.
+type Bound = mpsc::UnboundedSender<io::Result<()>>;
+
+/// Listens at one address. Once this server has any, it goes on trying for the others.
+async fn bind(address: &str, tries: Option<u32>, said: &Bound) -> TcpListener {
+    for tried in 1.. {
+        let error = match listen_for_servers(address).await {
+            Ok(listener) => return listener,
+            Err(error) => error,
+        };
+        tracing::warn!(address, %error, tried, "cannot listen for elections");
+        if tries.is_some_and(|tries| tried >= tries.max(1)) {
+            let _heard_enough = said.send(Err(io::Error::new(error.kind(), format!("{address}: {error}"))));
+            tokio::time::sleep(BIND_RETRY_LATER).await;
+        } else {
+            tokio::time::sleep(BIND_RETRY).await;
+        }
+    }
+    std::future::pending().await
+}
+
+async fn accept(shared: Arc<Shared>, address: String, said: Bound) {
+    let listener = bind(&address, shared.rules.bind_tries, &said).await;
+    let _heard_enough = said.send(Ok(()));
+    tracing::info!(address, "listening for elections");
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
@@ -156,10 +200,11 @@ impl Shared {
         socket2::SockRef::from(&stream).set_keepalive(self.rules.keep_alive)?;
         let hello = timeout(self.rules.hello, read_hello(&mut stream)).await??;
         let sid = u8::try_from(hello.sid).map(Sid).map_err(|_| io::Error::other("not the number of a server"))?;
-        if sid == self.me {
+        let me = self.addresses.me();
+        if sid == me {
             return Err(io::Error::other("it says to be this server"));
         }
-        if sid > self.me {
+        if sid > me {
             self.keep(sid, stream);
             return Ok(());
         }
@@ -167,9 +212,7 @@ impl Shared {
         drop(stream);
         let mut peers = self.peers.lock();
         let peer = peers.entry(sid).or_default();
-        if let Some(old) = peer.connection.take() {
-            old.task.abort();
-        }
+        peer.disconnect();
         peer.said = hello.addresses.into_iter().filter(|address| !is_wildcard(address)).collect();
         self.dial(sid, peer);
         Ok(())
@@ -188,7 +231,7 @@ impl Shared {
                 peer.dialling = false;
             }
             match dialled {
-                Ok(stream) if sid < shared.me => shared.keep(sid, stream),
+                Ok(stream) if sid < shared.addresses.me() => shared.keep(sid, stream),
                 // It knows of this server now, and will call back.
                 Ok(_) => {}
                 Err(error) => {
@@ -204,18 +247,30 @@ impl Shared {
         let addresses = if said.is_empty() { self.addresses.election(sid) } else { said };
         let mut stream = connect(&addresses, self.rules.connect).await?;
         socket2::SockRef::from(&stream).set_keepalive(self.rules.keep_alive)?;
-        stream.write_all(&self.hello).await?;
+        stream.write_all(&self.hello()).await?;
         Ok(stream)
+    }
+
+    /// What a server says first: who it is, and where it can be called back. Of too many addresses the first ones will do.
+    fn hello(&self) -> Vec<u8> {
+        let mut addresses = self.addresses.own_election();
+        let fits = |addresses: &[String]| addresses.join("|").len() <= HELLO_ADDRESS_BYTES_MAX;
+        while addresses.len() > 1 && !fits(&addresses) {
+            addresses.pop();
+        }
+        let several = addresses.len() > 1;
+        let mut hello = Vec::new();
+        Hello { sid: self.addresses.me().0.into(), addresses, several }.encode(&mut hello);
+        hello
     }
 
     /// From now on this is the connection to that server.
     fn keep(self: &Arc<Self>, sid: Sid, stream: TcpStream) {
         let mut peers = self.peers.lock();
         let peer = peers.entry(sid).or_default();
-        let number = peer.connection.as_ref().map_or(0, |old| old.number + 1);
-        if let Some(old) = peer.connection.take() {
-            old.task.abort();
-        }
+        peer.disconnect();
+        peer.connections += 1;
+        let number = peer.connections;
         let wake = Arc::new(Notify::new());
         let (shared, woken) = (Arc::clone(self), Arc::clone(&wake));
         let task = self.runtime.spawn(async move {

@@ -1,17 +1,20 @@
 //! Accepting connections and spreading them over the threads that carry them.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::ClientContext;
 use super::connection::Connection;
+use super::sockets::listen_on;
 
 /// Connections accepted and not yet taken by a thread.
 const HANDOVER_MAX: usize = 1024;
@@ -19,134 +22,143 @@ const HANDOVER_MAX: usize = 1024;
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(50);
 /// How often connections without a session are looked for: the reference rounds up to ten seconds.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long to wait before a new address is tried again.
+const BIND_RETRY: Duration = Duration::from_secs(1);
 
 /// Why the client port is not open.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen for clients on {address}")]
 pub struct ListenError {
-    /// The address asked for.
-    pub address: SocketAddr,
+    /// The address asked for, `host:port`.
+    pub address: String,
     /// Why not.
     #[source]
     pub source: io::Error,
 }
 
-/// An open client port. Dropping it closes the port; connections are closed by whoever closes their lanes.
-#[derive(Debug)]
+/// The client port. Dropping it closes the port; connections are closed by whoever closes their lanes.
+#[derive(Clone, Debug)]
 pub struct ClientPort {
-    /// The address it listens on.
-    pub address: SocketAddr,
-    stop: watch::Sender<bool>,
-    threads: Vec<thread::JoinHandle<()>>,
+    /// Where to listen, `host:port`; `None` is nowhere.
+    place: Arc<watch::Sender<Option<String>>>,
 }
 
 impl ClientPort {
     /// Stops accepting. Connections go on.
     pub fn stop_accepting(&self) {
-        self.stop.send_replace(true);
+        self.place.send_replace(None);
     }
 
-    /// The threads that carry connections.
-    #[must_use]
-    pub fn threads(&self) -> usize {
-        self.threads.len()
+    /// Accepts at another address, `host:port`, from now on, and no longer at the old one. Connections go on (EN-33).
+    pub fn move_to(&self, address: String) {
+        self.place.send_replace(Some(address));
     }
 }
 
-/// Opens the client port. `backlog` is `clientPortListenBacklog`, -1 for the system's own.
+/// Opens the client port at `address`, `host:port`, and answers where that is; nowhere until it moves, if there is none.
+/// `backlog` is `clientPortListenBacklog`, -1 for the system's own.
 ///
 /// # Errors
 /// When the address cannot be had, or no thread can be made.
 pub fn listen(
     context: &Arc<ClientContext>,
-    address: SocketAddr,
+    address: Option<String>,
     backlog: i32,
     threads: usize,
-) -> Result<ClientPort, ListenError> {
-    let fail = |source| ListenError { address, source };
-    let socket = bind_dual(address, backlog).map_err(fail)?;
-    let bound = socket.local_addr().map_err(fail)?.as_socket().unwrap_or(address);
-    let (stop, stopped) = watch::channel(false);
+) -> Result<(ClientPort, Option<SocketAddr>), ListenError> {
+    let fail = |source| ListenError { address: address.clone().unwrap_or_default(), source };
     let mut carriers = Vec::new();
-    let mut handles = Vec::new();
     for number in 0..threads.max(1) {
         let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
         carriers.push(sender);
-        let context = Arc::clone(context);
-        handles.push(spawn(format!("clients-{number}"), carry(context, receiver)).map_err(fail)?);
+        let runtime = runtime().map_err(fail)?;
+        spawn(format!("clients-{number}"), runtime, carry(Arc::clone(context), receiver)).map_err(fail)?;
     }
-    let context = Arc::clone(context);
-    let listener: std::net::TcpListener = socket.into();
-    handles.push(spawn("accept".to_owned(), accept(context, listener, carriers, stopped)).map_err(fail)?);
-    Ok(ClientPort { address: bound, stop, threads: handles })
-}
-
-fn spawn(name: String, work: impl Future<Output = ()> + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name(name).spawn(move || runtime.block_on(work))
-}
-
-/// Where there is no IPv6, all addresses are those of IPv4.
-fn bind_dual(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
-    let all_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-    match bind(address, backlog) {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse && address.ip() == Ipv6Addr::UNSPECIFIED => {
-            bind(all_v4, backlog)
-        }
-        bound => bound,
-    }
-}
-
-fn bind(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        // Clients of both families come in on the wildcard address, as with Java's sockets.
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(if backlog > 0 { backlog } else { 4096 })?;
-    Ok(socket)
-}
-
-async fn accept(
-    context: Arc<ClientContext>,
-    listener: std::net::TcpListener,
-    carriers: Vec<mpsc::Sender<(std::net::TcpStream, SocketAddr)>>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "the client port cannot be watched");
-            return;
-        }
+    let runtime = runtime().map_err(fail)?;
+    let listener = match &address {
+        Some(address) => Some(runtime.block_on(listen_on(address, backlog)).map_err(fail)?),
+        None => None,
     };
-    let mut sweep = tokio::time::interval(SWEEP);
-    let mut next = 0;
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = sweep.tick() => {
-                let now = context.clock.now();
-                context.connections.expire_sessionless(&context.limits, now.steady_ms);
-                continue;
+    let bound = listener.as_ref().map(TcpListener::local_addr).transpose().map_err(fail)?;
+    let (place, wanted) = watch::channel(address.clone());
+    let port = Port { context: Arc::clone(context), backlog, carriers, next: 0 };
+    spawn("accept".to_owned(), runtime, port.serve(listener, wanted)).map_err(fail)?;
+    Ok((ClientPort { place: Arc::new(place) }, bound))
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+fn spawn(name: String, runtime: Runtime, work: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name).spawn(move || runtime.block_on(work)).map(drop)
+}
+
+/// The thread that accepts connections, wherever that is.
+struct Port {
+    context: Arc<ClientContext>,
+    backlog: i32,
+    carriers: Vec<mpsc::Sender<(std::net::TcpStream, SocketAddr)>>,
+    next: usize,
+}
+
+impl Port {
+    async fn serve(mut self, first: Option<TcpListener>, mut wanted: watch::Receiver<Option<String>>) {
+        let mut listener = first;
+        let mut sweep = tokio::time::interval(SWEEP);
+        loop {
+            tokio::select! {
+                accepted = accept(listener.as_ref()) => self.hand_over(accepted).await,
+                _ = sweep.tick() => {
+                    let now = self.context.clock.now();
+                    self.context.connections.expire_sessionless(&self.context.limits, now.steady_ms);
+                }
+                changed = wanted.changed() => {
+                    // The old place is free before the new one is taken: a port may stay while its host changes.
+                    drop(listener.take());
+                    if changed.is_err() {
+                        return;
+                    }
+                    listener = self.listen_anew(&mut wanted).await;
+                }
             }
-            _ = stopped.changed() => return,
-        };
+        }
+    }
+
+    /// Listens where it is wanted, as soon as that can be done; nowhere, if it is wanted nowhere.
+    async fn listen_anew(&self, wanted: &mut watch::Receiver<Option<String>>) -> Option<TcpListener> {
+        loop {
+            let address = wanted.borrow_and_update().clone()?;
+            match listen_on(&address, self.backlog).await {
+                Ok(listener) => {
+                    tracing::info!(address, "listening for clients");
+                    return Some(listener);
+                }
+                Err(error) => tracing::error!(address, %error, "cannot listen for clients any more; trying again"),
+            }
+            let _changed = timeout(BIND_RETRY, wanted.changed()).await;
+        }
+    }
+
+    async fn hand_over(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
         match accepted.and_then(|(stream, client)| Ok((stream.into_std()?, client))) {
             Ok(accepted) => {
-                next = (next + 1) % carriers.len();
-                if carriers[next].send(accepted).await.is_err() {
-                    return;
-                }
+                self.next = (self.next + 1) % self.carriers.len();
+                let _ended = self.carriers[self.next].send(accepted).await;
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(EXHAUSTED_WAIT).await;
             }
         }
+    }
+}
+
+/// The next connection; never one where nobody listens.
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -10,6 +10,7 @@ mod election;
 mod listener;
 mod peers;
 mod quorum;
+mod sockets;
 mod throttle;
 
 pub use connections::{ConnectionLimits, Connections};

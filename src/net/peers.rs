@@ -1,106 +1,166 @@
-//! Where the other servers are, and how to get there.
-
-use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
+//! Where the servers of an ensemble are, this one among them.
 
 use parking_lot::RwLock;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::time::timeout;
 
+use crate::config::{ServerAddress, ServerSpec};
 use crate::ids::Sid;
-use crate::zab::Membership;
+use crate::zab::{Ensemble, Membership};
 
-/// Where the other servers are: names, resolved again at every connection.
+/// Where the servers are, as names. They are resolved when somebody connects or listens.
 #[derive(Debug)]
 pub struct Addresses {
-    membership: RwLock<Membership>,
+    me: Sid,
+    /// `quorumListenOnAllIPs`.
+    listen_on_all: bool,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    membership: Membership,
+    /// This server, as the last members that it was one of name it: who is removed stays where it is.
+    own: Option<ServerSpec>,
+}
+
+/// Who has come and gone with new members.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Change {
+    /// Those that were no members before.
+    pub(super) joined: Vec<Sid>,
+    /// Those that are no members any more.
+    pub(super) left: Vec<Sid>,
 }
 
 impl Addresses {
-    /// Those of an ensemble.
+    /// Those of an ensemble, in which this server is `me`.
     #[must_use]
-    pub const fn new(membership: Membership) -> Self {
-        Self { membership: RwLock::new(membership) }
+    pub fn new(me: Sid, listen_on_all: bool, membership: Membership) -> Self {
+        let own = membership.committed.server(me).cloned();
+        Self { me, listen_on_all, known: RwLock::new(Known { membership, own }) }
     }
 
     /// The members have changed.
-    pub fn set(&self, membership: Membership) {
-        *self.membership.write() = membership;
+    pub(super) fn set(&self, membership: Membership) -> Change {
+        let mut known = self.known.write();
+        let (before, after) = (sids(&known.membership), sids(&membership));
+        let only = |these: &[Sid], those: &[Sid]| {
+            these.iter().copied().filter(|sid| *sid != self.me && !those.contains(sid)).collect()
+        };
+        let change = Change { joined: only(&after, &before), left: only(&before, &after) };
+        if let Some(own) = membership.committed.server(self.me) {
+            known.own = Some(own.clone());
+        }
+        known.membership = membership;
+        change
     }
 
-    /// The election addresses of a server, `host:port` each; none for one that is not known.
+    /// Who this server is.
+    #[must_use]
+    pub const fn me(&self) -> Sid {
+        self.me
+    }
+
+    /// The election addresses of a server, `host:port` each; none for one that is not known. Where it is comes before where
+    /// it will be (election.md 2.3).
     #[must_use]
     pub fn election(&self, sid: Sid) -> Vec<String> {
         self.of(sid, |address| address.election_port)
     }
 
-    /// The quorum addresses of a server.
+    /// The quorum addresses of a server, likewise.
     #[must_use]
     pub fn quorum(&self, sid: Sid) -> Vec<String> {
         self.of(sid, |address| address.quorum_port)
     }
 
-    fn of(&self, sid: Sid, port: impl Fn(&crate::config::ServerAddress) -> u16) -> Vec<String> {
-        let membership = self.membership.read();
-        let Some(server) = membership.server(sid) else { return Vec::new() };
-        server.addresses.iter().map(|address| address.at(port(address))).collect()
+    /// Where others find this server for elections.
+    #[must_use]
+    pub fn own_election(&self) -> Vec<String> {
+        self.known.read().own.iter().flat_map(|own| at(own, |address| address.election_port)).collect()
     }
-}
 
-/// Connects to the first of the addresses that can be reached. Each gets its share of `patience`.
-///
-/// # Errors
-/// Those of the last one.
-pub(super) async fn connect(addresses: &[String], patience: Duration) -> io::Result<TcpStream> {
-    let patience = patience / u32::try_from(addresses.len().max(1)).unwrap_or(1);
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the configuration does not name that server");
-    for address in addresses {
-        let resolved = match lookup_host(address).await {
-            Ok(resolved) => resolved,
-            Err(error) => {
-                failure = error;
-                continue;
-            }
-        };
-        for resolved in resolved {
-            match timeout(patience, TcpStream::connect(resolved)).await {
-                Ok(Ok(stream)) => {
-                    stream.set_nodelay(true)?;
-                    return Ok(stream);
+    /// Where this server listens for elections.
+    #[must_use]
+    pub fn listen_elections(&self) -> Vec<String> {
+        self.listen(|address| address.election_port)
+    }
+
+    /// Where this server listens for learners while it leads.
+    #[must_use]
+    pub fn listen_learners(&self) -> Vec<String> {
+        self.listen(|address| address.quorum_port)
+    }
+
+    fn listen(&self, port: impl Fn(&ServerAddress) -> u16) -> Vec<String> {
+        self.known.read().own.as_ref().map_or_else(Vec::new, |own| own.listen(self.listen_on_all, port))
+    }
+
+    fn of(&self, sid: Sid, port: impl Fn(&ServerAddress) -> u16) -> Vec<String> {
+        let known = self.known.read();
+        let Membership { committed, proposed } = &known.membership;
+        let mut places: Vec<String> = Vec::new();
+        for server in [Some(committed), proposed.as_ref()].into_iter().flatten().filter_map(|some| some.server(sid)) {
+            for place in at(server, &port) {
+                if !places.contains(&place) {
+                    places.push(place);
                 }
-                Ok(Err(error)) => failure = error,
-                Err(late) => failure = late.into(),
             }
         }
+        places
     }
-    Err(failure)
 }
 
-/// Listens on `host:port`: on the first address of that name that can be had.
-///
-/// # Errors
-/// Those of the last one.
-pub(super) async fn listen_on(address: &str) -> io::Result<TcpListener> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for resolved in lookup_host(address).await? {
-        match bind(resolved) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
+fn at(server: &ServerSpec, port: impl Fn(&ServerAddress) -> u16) -> impl Iterator<Item = String> {
+    server.addresses.iter().map(move |address| address.at(port(address)))
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
+/// All servers that are members, or will be.
+fn sids(membership: &Membership) -> Vec<Sid> {
+    let Membership { committed, proposed } = membership;
+    [Some(committed), proposed.as_ref()].into_iter().flatten().flat_map(Ensemble::servers).map(|(sid, _)| sid).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(committed: &str, proposed: &str) -> Membership {
+        let parse = |text| Ensemble::parse(text).ok();
+        Membership { committed: parse(committed).expect("members"), proposed: parse(proposed) }
     }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(1024)?;
-    TcpListener::from_std(socket.into())
+
+    const TWO: &str = "server.1=a:1:2\nserver.2=b:1:2|c:3:4";
+
+    #[test]
+    fn a_server_is_where_it_is_or_else_where_it_will_be() {
+        let addresses = Addresses::new(Sid(1), false, members(TWO, "server.1=a:1:2\nserver.2=b:1:2|d:5:6"));
+        assert_eq!(addresses.election(Sid(2)), ["b:2", "c:4", "d:6"]);
+        assert_eq!(addresses.quorum(Sid(2)), ["b:1", "c:3", "d:5"]);
+        assert!(addresses.election(Sid(9)).is_empty());
+        assert_eq!(
+            (addresses.own_election(), addresses.listen_learners()),
+            (vec!["a:2".to_owned()], vec!["a:1".into()])
+        );
+        let on_all = Addresses::new(Sid(2), true, members(TWO, ""));
+        assert_eq!(
+            (on_all.own_election().len(), on_all.listen_elections()),
+            (2, vec!["[::]:2".into(), "[::]:4".into()])
+        );
+    }
+
+    #[test]
+    fn who_has_come_and_gone_is_seen() {
+        let addresses = Addresses::new(Sid(1), false, members(TWO, ""));
+        let change = |joined: &[u8], left: &[u8]| Change {
+            joined: joined.iter().copied().map(Sid).collect(),
+            left: left.iter().copied().map(Sid).collect(),
+        };
+        let three = "server.1=x:7:8\nserver.3=d:1:2";
+        assert_eq!(addresses.set(members(TWO, three)), change(&[3], &[]), "a proposed member is one already");
+        assert_eq!(addresses.listen_elections(), ["a:2"], "what is proposed may come to nothing");
+        assert_eq!(addresses.set(members(three, "")), change(&[], &[2]));
+        assert_eq!(addresses.listen_elections(), ["x:8"]);
+        assert_eq!(addresses.set(members("server.3=d:1:2", "")), change(&[], &[]));
+        assert_eq!(addresses.own_election(), ["x:8"], "one that was removed stays where it is");
+    }
 }

@@ -14,11 +14,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::peers::{Addresses, connect, listen_on};
+use super::peers::Addresses;
+use super::sockets::{connect, keep_listening, listen_for_servers};
 use super::{Hold, Inbox};
 use crate::ids::{LinkId, Sid};
 use crate::peer::{Input, SnapshotStart};
@@ -38,12 +39,12 @@ const ROOM_BYTES: usize = 64 * 1024;
 const UNHANDLED_MAX: usize = 64;
 /// How long to wait before the quorum port is tried again, and before another learner is accepted after a failure.
 const BIND_RETRY: Duration = Duration::from_millis(50);
+/// How many times that it waits at the most, after so many attempts.
+const BIND_RETRY_SLOWDOWN_MAX: u32 = 20;
 
 /// What connections between servers must know.
 #[derive(Clone, Debug)]
 pub struct QuorumNet {
-    /// Where learners connect.
-    pub listen: Vec<String>,
     /// How long dialling the leader may take.
     pub connect: Duration,
     /// `jute.maxbuffer` and its extra size.
@@ -62,7 +63,8 @@ pub struct QuorumPort {
     inbox: Arc<dyn Inbox>,
     runtime: Handle,
     learners: Arc<Learners>,
-    listeners: Vec<AbortHandle>,
+    /// Where learners can connect now.
+    places: watch::Sender<Vec<String>>,
     leader: Option<(LinkId, Link)>,
 }
 
@@ -103,25 +105,32 @@ impl QuorumPort {
         inbox: Arc<dyn Inbox>,
         runtime: Handle,
     ) -> Self {
-        let (learners, listeners, leader) = (Arc::default(), Vec::new(), None);
-        Self { rules, addresses, database, inbox, runtime, learners, listeners, leader }
+        let (places, wanted) = watch::channel(Vec::new());
+        let learners: Arc<Learners> = Arc::default();
+        let (net, tree) = (rules.clone(), Arc::clone(&database));
+        let (heard, admitted) = (Arc::clone(&inbox), Arc::clone(&learners));
+        runtime.spawn(keep_listening(wanted, move |address| {
+            accept(address, net.clone(), Arc::clone(&tree), Arc::clone(&heard), Arc::clone(&admitted))
+        }));
+        Self { rules, addresses, database, inbox, runtime, learners, places, leader: None }
     }
 
     /// Opens the port, or closes it and all connections of learners.
     pub fn listen(&mut self, open: bool) {
-        self.listeners.drain(..).for_each(|listener| listener.abort());
         self.learners.links.lock().clear();
-        if !open {
-            return;
-        }
-        for address in self.rules.listen.clone() {
-            let (rules, database) = (self.rules.clone(), Arc::clone(&self.database));
-            let (inbox, learners) = (Arc::clone(&self.inbox), Arc::clone(&self.learners));
-            let task = self.runtime.spawn(async move {
-                accept(&address, &rules, &database, &inbox, &learners).await;
-            });
-            self.listeners.push(task.abort_handle());
-        }
+        self.places.send_replace(if open { self.addresses.listen_learners() } else { Vec::new() });
+    }
+
+    /// This server may have another address now. Learners that are connected stay.
+    pub fn follow_address(&self) {
+        let places = self.addresses.listen_learners();
+        self.places.send_if_modified(|before| {
+            let moves = !before.is_empty() && *before != places;
+            if moves {
+                *before = places;
+            }
+            moves
+        });
     }
 
     /// Sends bytes to a learner.
@@ -155,7 +164,7 @@ impl QuorumPort {
 
     /// Sends learners what is on its way, for `patience` at the most, and closes everything.
     pub fn finish(&mut self, patience: Duration) {
-        self.listeners.drain(..).for_each(|listener| listener.abort());
+        self.places.send_replace(Vec::new());
         self.leader = None;
         let links = std::mem::take(&mut *self.learners.links.lock());
         let sent = async {
@@ -218,18 +227,22 @@ impl Link {
 }
 
 async fn accept(
-    address: &str,
-    rules: &QuorumNet,
-    database: &SharedDatabase,
-    inbox: &Arc<dyn Inbox>,
-    learners: &Arc<Learners>,
+    address: String,
+    rules: QuorumNet,
+    database: SharedDatabase,
+    inbox: Arc<dyn Inbox>,
+    learners: Arc<Learners>,
 ) {
+    let mut tried = 0;
     let listener = loop {
-        match listen_on(address).await {
+        match listen_for_servers(&address).await {
             Ok(listener) => break listener,
             Err(error) => {
-                tracing::warn!(address, %error, "cannot listen for learners");
-                tokio::time::sleep(BIND_RETRY).await;
+                if tried % BIND_RETRY_SLOWDOWN_MAX == 0 {
+                    tracing::warn!(address, %error, "cannot listen for learners");
+                }
+                tried += 1;
+                tokio::time::sleep(BIND_RETRY * tried.min(BIND_RETRY_SLOWDOWN_MAX)).await;
             }
         }
     };
@@ -243,7 +256,7 @@ async fn accept(
         match accepted {
             Ok((stream, from)) => {
                 tracing::debug!(%from, "a learner connects");
-                admit(stream, rules, database, inbox, learners);
+                admit(stream, &rules, &database, &inbox, &learners);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a learner");

@@ -1,6 +1,7 @@
 //! The running server: wires the machine to its log, its clients and the clock, starts and stops it.
 
 mod clock;
+mod member_files;
 mod owner;
 mod rim;
 mod server;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
@@ -10,13 +11,15 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::clock::millis;
+use super::member_files::MemberFiles;
 use super::owner::OwnerHandle;
 use super::snapshots::Snapshots;
 use crate::admin::SharedStanding;
+use crate::config::ClientAddress;
 use crate::disk::{LogOptions, LogReport, LogWriter, RealDisk, Rejected};
-use crate::ids::{LinkId, Zxid};
+use crate::ids::{LinkId, Sid, Zxid};
 use crate::metrics::{Basic, Counter, Metrics};
-use crate::net::{Addresses, ClientContext, ElectionPort, QuorumPort};
+use crate::net::{ClientContext, ClientPort, ElectionPort, QuorumPort};
 use crate::peer::{Input, Loading, Output, Restored};
 use crate::storage::Dir;
 use crate::storage::Disk;
@@ -36,6 +39,9 @@ const LOG_SYNC_BYTES_MIN: u64 = 4 << 20;
 /// How long learners may take to hear the last words.
 const FAREWELL: Duration = Duration::from_millis(200);
 
+/// What `conf` says of a server that has no client port.
+pub(super) const NO_PORT: i32 = -1;
+
 /// Everything that outputs need.
 pub(super) struct Rim {
     pub(super) log: LogFiles,
@@ -50,9 +56,23 @@ pub(super) struct Rim {
 
 /// The way to the other servers.
 pub(super) struct Others {
-    pub(super) addresses: Arc<Addresses>,
     pub(super) election: ElectionPort,
     pub(super) quorum: QuorumPort,
+    pub(super) client: ClientPlace,
+    /// `None`: without `reconfigEnabled` nothing is written.
+    pub(super) files: Option<MemberFiles>,
+}
+
+/// The client port, which is where the members say that this server has it.
+pub(super) struct ClientPlace {
+    pub(super) me: Sid,
+    pub(super) port: ClientPort,
+    /// Its number, for those who ask.
+    pub(super) number: Arc<AtomicI32>,
+    /// Where it is; `None` is nowhere.
+    pub(super) now: Option<String>,
+    /// Whether the configuration says where, and not this server's line among the members.
+    pub(super) is_static: bool,
 }
 
 impl Rim {
@@ -95,7 +115,7 @@ impl Rim {
             | Output::ToLeader(..)
             | Output::CloseLeader(_) => {
                 if let Some(others) = &mut self.others {
-                    others.carry_out(output);
+                    others.carry_out(output, &self.clients);
                 }
             }
         }
@@ -125,11 +145,43 @@ impl Rim {
     }
 }
 
+impl ClientPlace {
+    /// As in the reference, connections outlive a port that moves, and do not outlive one that is given up.
+    fn follow(&mut self, address: Option<&ClientAddress>, clients: &ClientContext) {
+        match address.map(|address| (address.listen(), address.port.into())) {
+            Some((place, number)) if self.now.as_ref() != Some(&place) => {
+                tracing::info!(place, "the client port moves");
+                self.port.move_to(place.clone());
+                self.number.store(number, Relaxed);
+                self.now = Some(place);
+            }
+            None if !self.is_static && self.now.is_some() => {
+                tracing::info!("this server has no client port any more");
+                self.port.stop_accepting();
+                clients.connections.close_all();
+                self.number.store(NO_PORT, Relaxed);
+                self.now = None;
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
 impl Others {
-    fn carry_out(&mut self, output: Output) {
+    fn carry_out(&mut self, output: Output, clients: &ClientContext) {
         match output {
             Output::Notify(sid, notification) => self.election.notify(sid, &notification),
-            Output::Members(membership) => self.addresses.set(*membership),
+            Output::Members(membership) => {
+                if let Some(files) = &mut self.files {
+                    files.carry_out(&membership);
+                }
+                let own = membership.committed.server(self.client.me).cloned();
+                self.election.set_members(*membership);
+                self.quorum.follow_address();
+                if let Some(own) = own {
+                    self.client.follow(own.client.as_ref(), clients);
+                }
+            }
             Output::Listen(open) => self.quorum.listen(open),
             Output::ToLearner(link, bytes) => self.quorum.to_learner(link, bytes),
             Output::DatabaseToLearner(link, start) => self.quorum.database_to_learner(link, start),

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI32};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,13 @@ use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
 use super::clock::{SystemClock, millis};
+use super::member_files::MemberFiles;
 use super::owner::{OwnerHandle, OwnerLoop};
-use super::rim::{LogFiles, Others, Rim, report};
+use super::rim::{ClientPlace, LogFiles, NO_PORT, Others, Rim, report};
 use super::settings::{EnsembleSettings, Settings};
 use super::snapshots::{Snapshots, purge_old};
 use crate::admin::{EnsembleFacts, Facts, SharedStanding, View, Words};
+use crate::config::ClientAddress;
 use crate::disk::{Directories, OpenError, RealDisk};
 use crate::ids::{Sid, Zxid};
 use crate::metrics::{Basic, Metrics};
@@ -137,7 +139,7 @@ impl Server {
         let peer = Peer::new(rules(settings, &database, seed), beginning, clock.now());
         let (owner, inbox) = OwnerHandle::new();
         let (fail, failures) = mpsc::channel(1);
-        let others = match &settings.ensemble {
+        let reached = match &settings.ensemble {
             Some(ensemble) => Some(reach(ensemble, tree, &database, &owner)?),
             None => None,
         };
@@ -154,8 +156,11 @@ impl Server {
             Arc::clone(&statistics),
             Arc::clone(&metrics),
         ));
+        let port = settings.client_address.as_ref().map_or(NO_PORT, |client| client.port.into());
+        let client_port = Arc::new(AtomicI32::new(port));
         let view = View {
             facts: facts(settings, started_ms),
+            client_port: Arc::clone(&client_port),
             standing: Arc::clone(&standing),
             database: Arc::clone(&database),
             connections: Arc::clone(&connections),
@@ -187,14 +192,19 @@ impl Server {
             writer: None,
         };
         log.open()?;
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let (port, address) = listen(&clients, client_place(settings), settings.backlog, threads)?;
+        let others = reached.map(|reached| reached.with_clients(settings, &port, client_port));
         let (rim_clients, rim_owner) = (Arc::clone(&clients), owner.clone());
         let rim = Rim { log, snapshots, owner: rim_owner, failures: fail, standing, clients: rim_clients, others };
         let owner_loop = OwnerLoop { peer, clock, rim };
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let port = listen(&clients, settings.client_address, settings.backlog, threads)?;
         let owner_thread = thread::Builder::new().name("owner".to_owned()).spawn(move || owner_loop.run(&inbox))?;
         start_purging(settings, &disk)?;
-        tracing::info!(address = %port.address, ms = started.elapsed().as_millis(), "listening for clients");
+        let ms = started.elapsed().as_millis();
+        match address {
+            Some(address) => tracing::info!(%address, ms, "listening for clients"),
+            None => tracing::info!(ms, "started, without a client port"),
+        }
         Ok(Self { connections, owner, port, owner_thread, failures })
     }
 
@@ -265,24 +275,54 @@ fn history_txns(settings: &Settings) -> usize {
     settings.ensemble.as_ref().map_or(0, |ensemble| ensemble.rules.history_txns)
 }
 
+/// Where the client port is at the start.
+fn client_place(settings: &Settings) -> Option<String> {
+    settings.client_address.as_ref().map(ClientAddress::listen)
+}
+
+/// What there is of the other servers before there are clients.
+struct Reached {
+    election: ElectionPort,
+    quorum: QuorumPort,
+    ensemble: EnsembleSettings,
+}
+
 /// Opens the election port, and gets ready to follow or lead.
 fn reach(
     ensemble: &EnsembleSettings,
     tree: TreeOptions,
     database: &SharedDatabase,
     owner: &OwnerHandle,
-) -> Result<Others, ServerError> {
+) -> Result<Reached, ServerError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     thread::Builder::new().name("servers".to_owned()).spawn(move || runtime.block_on(std::future::pending::<()>()))?;
-    let addresses = Arc::new(Addresses::new(ensemble.rules.membership.clone()));
+    let membership = ensemble.rules.membership.clone();
+    let addresses = Arc::new(Addresses::new(ensemble.me, ensemble.listen_on_all, membership));
     let inbox: Arc<dyn Inbox> = Arc::new(owner.clone());
-    let (listen, known, heard) = (ensemble.listen_elections.clone(), Arc::clone(&addresses), Arc::clone(&inbox));
-    let election = handle.block_on(ElectionPort::open(ensemble.me, ensemble.election, listen, known, heard));
+    let (known, heard) = (Arc::clone(&addresses), Arc::clone(&inbox));
+    let election = handle.block_on(ElectionPort::open(ensemble.election, known, heard));
     let election = election.map_err(ServerError::Election)?;
     let net = QuorumNet { tree, ..ensemble.quorum.clone() };
-    let quorum = QuorumPort::new(net, Arc::clone(&addresses), Arc::clone(database), inbox, handle);
-    Ok(Others { addresses, election, quorum })
+    let quorum = QuorumPort::new(net, addresses, Arc::clone(database), inbox, handle);
+    Ok(Reached { election, quorum, ensemble: ensemble.clone() })
+}
+
+impl Reached {
+    fn with_clients(self, settings: &Settings, port: &ClientPort, number: Arc<AtomicI32>) -> Others {
+        let Self { election, quorum, ensemble } = self;
+        let EnsembleSettings { me, rules, member_file, names_members, .. } = ensemble;
+        let own = rules.membership.committed.server(me);
+        let client = ClientPlace {
+            me,
+            port: port.clone(),
+            number,
+            now: client_place(settings),
+            is_static: own.is_none_or(|own| own.client.is_none()),
+        };
+        let files = member_file.map(|file| MemberFiles::new(file, me, rules.membership, names_members));
+        Others { election, quorum, client, files }
+    }
 }
 
 fn rules(settings: &Settings, database: &SharedDatabase, seed: u64) -> PeerRules {
@@ -314,7 +354,6 @@ fn seed(clock: &Arc<dyn Clock>) -> u64 {
 
 fn facts(settings: &Settings, started_ms: u64) -> Facts {
     Facts {
-        client_port: settings.client_address.port(),
         backlog: settings.backlog,
         snapshot_dir: settings.data_dir.join(VERSION_DIR),
         log_dir: settings.data_log_dir.join(VERSION_DIR),

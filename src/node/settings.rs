@@ -1,11 +1,10 @@
 //! What the running server needs of its configuration.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::auth::{AuthRules, DigestAlgorithm};
-use crate::config::{Config, ServerAddress, SnapshotCompression};
+use crate::config::{ClientAddress, Config, SnapshotCompression};
 use crate::disk::{FlushRules, LogOptions};
 use crate::ids::Sid;
 use crate::net::{ConnectionLimits, ConnectionThrottleRules, ElectionNet, QuorumNet, RequestThrottleRules};
@@ -20,8 +19,8 @@ use crate::zab::{ElectionRules, Ensemble, EnsembleError, Membership};
 /// Everything a server is started with.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where clients connect.
-    pub client_address: SocketAddr,
+    /// Where clients connect; a member of an ensemble may have no clients.
+    pub client_address: Option<ClientAddress>,
     /// `clientPortListenBacklog`, -1 for the system's own.
     pub backlog: i32,
     /// `dataDir`.
@@ -83,8 +82,12 @@ pub struct EnsembleSettings {
     pub rules: EnsembleRules,
     /// `snapshotSizeFactor`; nothing when learners get nothing from the log.
     pub log_sync_factor: f64,
-    /// Where it listens for elections, `host:port`.
-    pub listen_elections: Vec<String>,
+    /// `quorumListenOnAllIPs`.
+    pub listen_on_all: bool,
+    /// The configuration, if who the members are is to be written down in it and beside it: with `reconfigEnabled`.
+    pub member_file: Option<PathBuf>,
+    /// Whether the configuration itself names the members, and not a dynamic file.
+    pub names_members: bool,
     /// How it connects for elections.
     pub election: ElectionNet,
     /// How it connects as leader and learner.
@@ -103,7 +106,7 @@ pub enum SettingsError {
     /// Servers, groups and weights that make no ensemble.
     #[error(transparent)]
     Members(#[from] EnsembleError),
-    /// No port.
+    /// A server alone, and no port.
     #[error("clientPort is not set")]
     NoClientPort,
     /// A hash that nobody knows.
@@ -117,11 +120,14 @@ impl Settings {
     /// # Errors
     /// See [`SettingsError`].
     pub fn from_config(config: &Config) -> Result<Self, SettingsError> {
-        let port = config.client_port.ok_or(SettingsError::NoClientPort)?;
-        let address = config.client_address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        let host = config.client_host.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
+        let client_address = config.client_port.map(|port| ClientAddress { host, port });
+        if client_address.is_none() && !config.is_distributed() {
+            return Err(SettingsError::NoClientPort);
+        }
         let (min_ms, max_ms) = config.session_timeouts_ms();
         Ok(Self {
-            client_address: SocketAddr::new(address, port),
+            client_address,
             backlog: config.listen_backlog,
             data_dir: config.data_dir.clone(),
             data_log_dir: config.data_log_dir.clone().unwrap_or_else(|| config.data_dir.clone()),
@@ -183,15 +189,18 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
     let (quorum, ticks_ms) = (&config.quorum, |ticks: u32| config.tick_ms.saturating_mul(ticks.into()));
     let me = config.my_id.ok_or(SettingsError::NoMyId)?;
     let ensemble = Ensemble::from_config(config)?;
-    let own = ensemble.server(me).ok_or(SettingsError::NotAMember(me.0))?;
-    let listen = |port: fn(&ServerAddress) -> u16| own.listen(quorum.listen_on_all, port);
-    let (listen_elections, listen_learners) = (listen(|own| own.election_port), listen(|own| own.quorum_port));
+    if ensemble.server(me).is_none() {
+        return Err(SettingsError::NotAMember(me.0));
+    }
+    let proposed = config.proposed.clone().map(Ensemble::from_members).transpose()?;
     let (init_limit, sync_limit) = (quorum.init_limit.unwrap_or(10), quorum.sync_limit.unwrap_or(5));
     let connect_limit = quorum.connect_limit.unwrap_or(0);
     Ok(EnsembleSettings {
         me,
         log_sync_factor: quorum.log_sync_factor.unwrap_or(0.0),
-        listen_elections,
+        listen_on_all: quorum.listen_on_all,
+        member_file: config.file.clone().filter(|_| config.reconfig),
+        names_members: config.dynamic_file.is_none(),
         election: ElectionNet {
             connect: Duration::from_millis(quorum.election_connect_ms),
             hello: Duration::from_millis(quorum.election_greeting_ms.unwrap_or_else(|| ticks_ms(sync_limit))),
@@ -199,14 +208,13 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
             keep_alive: quorum.keep_alive,
         },
         quorum: QuorumNet {
-            listen: listen_learners,
             connect: Duration::from_millis(ticks_ms(if connect_limit > 0 { connect_limit } else { init_limit })),
             field_bytes_max: body_bytes_max(config),
             tree: TreeOptions::default(),
             keep_alive: quorum.keep_alive,
         },
         rules: EnsembleRules {
-            membership: Membership::settled(ensemble),
+            membership: Membership { committed: ensemble, proposed },
             init_limit,
             sync_limit,
             connect_limit,

@@ -85,12 +85,14 @@ pub enum EpochError {
 /// # Errors
 /// The rows of storage.md 1.1 that refuse, and those of the disk.
 pub fn open_epochs(disk: &dyn Disk, last_zxid: Zxid) -> Result<Epochs, EpochError> {
-    let current = match read_epoch(disk, EpochFile::Current)? {
+    // What a server writes whose database is lost says nothing once an `initialize` marker has made that a new one.
+    let is_known = |epoch: &Epoch| *epoch >= 0 || last_zxid.epoch() != 0;
+    let current = match read_epoch(disk, EpochFile::Current)?.filter(is_known) {
         None => set_epoch(disk, EpochFile::Current, last_zxid.epoch())?,
         Some(current) if last_zxid.epoch() > current => adopt_unfinished(disk, current, last_zxid)?,
         Some(current) => current,
     };
-    let accepted = match read_epoch(disk, EpochFile::Accepted)? {
+    let accepted = match read_epoch(disk, EpochFile::Accepted)?.filter(is_known) {
         None => set_epoch(disk, EpochFile::Accepted, last_zxid.epoch())?,
         Some(accepted) => accepted,
     };
@@ -185,6 +187,16 @@ mod tests {
         assert_eq!(epochs.ok(), Some(Epochs { current: 3, accepted: 3 }));
         assert_eq!(disk.get(Dir::Snapshots, "currentEpoch").as_deref(), Some(&b"3"[..]));
         assert_eq!(open(&[], Zxid(-1)).1.ok(), Some(Epochs { current: -1, accepted: -1 }));
+    }
+
+    #[test]
+    fn a_lost_database_that_is_declared_a_new_one_begins_at_the_first_epoch() {
+        let lost = [("currentEpoch", "-1"), ("acceptedEpoch", "-1")];
+        assert_eq!(open(&lost, Zxid(-1)).1.ok(), Some(Epochs { current: -1, accepted: -1 }));
+        let (disk, epochs) = open(&lost, Zxid::ZERO);
+        assert_eq!(epochs.ok(), Some(Epochs { current: 0, accepted: 0 }));
+        assert_eq!(disk.get(Dir::Snapshots, "currentEpoch").as_deref(), Some(&b"0"[..]));
+        assert!(matches!(open(&lost, Zxid::new(3, 1)).1, Err(EpochError::CurrentBehindLog { current: -1, .. })));
     }
 
     #[test]

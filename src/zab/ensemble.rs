@@ -101,7 +101,11 @@ impl Ensemble {
         Self::from_members(Members::parse("configuration", text)?)
     }
 
-    fn from_members(Members { version, servers, groups, weights }: Members) -> Result<Self, EnsembleError> {
+    /// Those servers, groups and weights.
+    ///
+    /// # Errors
+    /// See [`EnsembleError`].
+    pub fn from_members(Members { version, servers, groups, weights }: Members) -> Result<Self, EnsembleError> {
         let ensemble = Self { version, servers, groups: None };
         // The reference can not read a configuration without participants: its election would stop for good.
         if ensemble.voters().next().is_none() {

@@ -18,7 +18,8 @@ STOP_SECONDS = 20
 
 # zoo.cfg turns every unknown key into zookeeper.<key>; these the reference reads without the prefix.
 BARE_PROPERTIES = ("jute.maxbuffer", "znode.container.checkIntervalMs", "znode.container.maxPerMinute",
-                   "znode.container.maxNeverUsedIntervalMs", "readonlymode.enabled")
+                   "znode.container.maxNeverUsedIntervalMs", "readonlymode.enabled",
+                   "zookeeper.multiAddress.enabled")
 
 
 def free_port():
@@ -42,6 +43,8 @@ def four_letter_word(port, word, timeout=5):
 class Server:
     """One server process. `name` says which kind it is."""
     name = "?"
+    # A configuration that is there stays: the server writes in it.
+    keeps_config = False
 
     def __init__(self, data_dir=None, extra=None, port=None):
         self.work = tempfile.mkdtemp(prefix="zk-test-")
@@ -68,8 +71,9 @@ class Server:
         """Starts the process, and does not wait for anything."""
         os.makedirs(self.data_dir, exist_ok=True)
         config_file = os.path.join(self.work, "zoo.cfg")
-        with open(config_file, "w") as f:
-            f.writelines("%s=%s\n" % pair for pair in self.config().items())
+        if not (self.keeps_config and os.path.exists(config_file)):
+            with open(config_file, "w") as f:
+                f.writelines("%s=%s\n" % pair for pair in self.config().items())
         self.log = open(os.path.join(self.work, "server.log"), "ab")
         self.process = subprocess.Popen(self.command(config_file), stdin=subprocess.DEVNULL, stdout=self.log,
                                         stderr=self.log, cwd=self.work)

@@ -97,6 +97,11 @@ class Client:
     def get(self, path):
         return data_of(self.call("getData", w.ustr(path) + w.boolean(False)))
 
+    def reconfig(self, joining=None, leaving=None, members=None, version=-1):
+        """The configuration that is in force then, a text."""
+        body = b"".join(map(w.ustr, (joining, leaving, members))) + struct.pack(">q", version)
+        return data_of(self.call("reconfig", body))[0].decode()
+
     def children(self, path):
         return children_of(self.call("getChildren", w.ustr(path) + w.boolean(False)))
 
