@@ -1,18 +1,20 @@
 //! Leading: alone at once; in an ensemble once a quorum has promised the epoch and has its history (zab.md 3, 4, 6, 7).
 
+mod committing;
+mod synchronising;
+
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::task::Waker;
 
 use super::Output;
-use super::core::{Core, Leave, Outcome, WalkFor};
+use super::core::{Core, Leave, Outcome};
 use super::learners::{Heir, Learner, Learners, Stage, heir, standing};
 use super::serving::Serving;
 use super::standing::{Mode, Standing};
 use crate::ids::{Epoch, LinkId, Now, Sid, Zxid};
 use crate::proto::OpCode;
 use crate::storage::epochs::EpochFile;
-use crate::zab::{Acks, Behind, Candidacy, EpochAgreement, LearnerInfo, Logged, PROTOCOL_VERSION, Packet, Plan, plan};
+use crate::zab::{Acks, Candidacy, EpochAgreement, LearnerInfo, PROTOCOL_VERSION, Packet};
 
 /// The role of the one who orders writes.
 #[derive(Debug)]
@@ -151,19 +153,6 @@ impl Leading {
     /// Whether clients are taken.
     pub(super) fn takes_clients(&self, core: &Core) -> bool {
         self.is_serving() && core.rules.ensemble.as_ref().is_none_or(|ensemble| ensemble.leader_serves)
-    }
-
-    /// Own log durable.
-    pub(super) fn durable(&mut self, core: &mut Core) {
-        let me = core.me();
-        match &mut self.reign {
-            // A quorum of one.
-            None => core.committed = core.durable.zxid(),
-            Some(reign) => {
-                reign.acks.note(me, core.durable.zxid());
-                self.commit(core);
-            }
-        }
     }
 
     pub(super) fn connected(&mut self, core: &mut Core, now: Now, link: LinkId) {
@@ -358,165 +347,6 @@ impl Leading {
         Ok(())
     }
 
-    /// Synchronises whoever waits for it, as far as that is possible now.
-    fn synchronise_waiting(&mut self, core: &mut Core) {
-        if self.reign.as_ref().is_none_or(|reign| reign.phase < Phase::Synchronising) {
-            return;
-        }
-        for link in self.links(|learner| matches!(learner.stage, Stage::Waiting(_))) {
-            self.synchronise(core, link);
-        }
-    }
-
-    fn synchronise(&mut self, core: &mut Core, link: LinkId) {
-        // What is proposed already is sent as such to those who are there already.
-        self.broadcast(core);
-        let Some(reign) = &mut self.reign else { return };
-        let Some(learner) = reign.learners.get_mut(&link) else { return };
-        let Stage::Waiting(zxid) = learner.stage else { return };
-        let last = core.database.read().last_zxid();
-        let behind = Behind { zxid, is_zkd: learner.is_zkd() };
-        let rules = core.ensemble();
-        let mut plan = plan(&core.history, last, behind, rules.force_snapshot);
-        if matches!(plan, Plan::Log { .. }) && !rules.sync_from_log {
-            plan = Plan::Snap;
-        }
-        tracing::info!(learner = ?learner.sid, has = %zxid, last = %last, ?plan, "synchronising a learner");
-        match plan {
-            Plan::Diff { from, to } => {
-                learner.send(&Packet::Diff(to));
-                learner.send_committed(core.history.behind(from));
-                self.complete(core, link);
-            }
-            Plan::Trunc { to } => {
-                learner.send(&Packet::Trunc(to));
-                learner.send_committed(core.history.behind(to));
-                self.complete(core, link);
-            }
-            Plan::Log { from, until } => {
-                learner.stage = Stage::Reading(from, until);
-                core.history.hold();
-                core.output(Output::ReadLog(link, from, until));
-            }
-            Plan::Snap => {
-                let database = Arc::clone(&core.database);
-                // Apache would find its newer txns in its log again after a restart: they must not be newer than the
-                // snapshot it writes (ARCHITECTURE.md, "Forgetting"). The beginning of an epoch would say too much:
-                // whoever has that has all that was before it.
-                let has_more = !learner.is_zkd() && zxid > last;
-                if has_more && zxid.counter() == 0 && reign.phase < Phase::Serving {
-                    return;
-                }
-                let start = core.begin_walk(&mut database.write(), WalkFor::Learner(link));
-                // While the tree is walked for somebody else, this one goes on waiting.
-                let Some(mut start) = start else { return };
-                if has_more {
-                    start.zxid = zxid;
-                }
-                let out = std::mem::take(&mut learner.out);
-                if !out.is_empty() {
-                    core.output(Output::ToLearner(link, out));
-                }
-                core.output(Output::DatabaseToLearner(link, start));
-                self.complete(core, link);
-            }
-        }
-    }
-
-    pub(super) fn log_read(&mut self, core: &mut Core, link: LinkId, txns: Option<Vec<Logged>>) {
-        let Some(reign) = &mut self.reign else { return };
-        let Some(learner) = reign.learners.get_mut(&link) else { return };
-        let Stage::Reading(from, until) = learner.stage else { return };
-        // The window is bounded in bytes whoever needs it.
-        let is_kept = core.history.bounds().is_none_or(|(min, _)| min <= until);
-        let Some(txns) = txns.filter(|_| is_kept) else {
-            core.history.release();
-            // The log does not lead there: the whole database does.
-            learner.stage = Stage::Waiting(Zxid(-1));
-            self.synchronise(core, link);
-            return;
-        };
-        let read = txns.last().map_or(from, |(zxid, _)| *zxid);
-        let last = core.history.bounds().map_or(read, |(_, max)| max);
-        learner.send(&Packet::Diff(last));
-        learner.send_committed(txns.iter());
-        learner.send_committed(core.history.behind(read));
-        // Not before the rest was taken from the window.
-        core.history.release();
-        self.complete(core, link);
-    }
-
-    /// NEWLEADER, and behind it all that is not committed yet (zab.md 12.1).
-    fn complete(&mut self, core: &Core, link: LinkId) {
-        let Some(reign) = &mut self.reign else { return };
-        let zxid = reign.zxid();
-        let Some(learner) = reign.learners.get_mut(&link) else { return };
-        let config = Some(core.ensemble().membership.committed.text().into());
-        learner.send(&Packet::NewLeader { zxid, config });
-        for (zxid, txn) in core.in_flight.txns() {
-            let committed = zxid <= core.committed;
-            if learner.is_observer() {
-                if committed {
-                    learner.send(&Packet::Inform { zxid, txn: txn.clone() });
-                }
-                continue;
-            }
-            learner.send(&Packet::Proposal { zxid, txn: txn.clone() });
-            if committed {
-                learner.send(&Packet::Commit(zxid));
-            }
-        }
-        learner.given = core.database.read().last_zxid();
-        learner.stage = Stage::Syncing;
-    }
-
-    /// A walk has ended, this leader's or another's.
-    pub(super) fn walk_ended(&mut self, core: &mut Core, whom: WalkFor, whole: bool) {
-        if let (WalkFor::Learner(link), false) = (whom, whole) {
-            self.close(core, link, "the database could not be sent");
-        }
-        self.synchronise_waiting(core);
-    }
-
-    fn ack(&mut self, core: &mut Core, now: Now, link: LinkId, zxid: Zxid) -> Outcome {
-        let Some(reign) = &mut self.reign else { return Ok(()) };
-        let epoch_zxid = reign.zxid();
-        let Some(learner) = reign.learners.get_mut(&link) else { return Ok(()) };
-        if zxid == epoch_zxid {
-            if learner.stage > Stage::Syncing {
-                return Ok(());
-            }
-            learner.stage = Stage::Synced;
-            if learner.is_zkd() {
-                // Others may say so before it is on their disks (zab.md 12).
-                learner.acked = learner.acked.max(learner.given);
-            }
-            tracing::info!(learner = ?learner.sid, "a learner is synchronised");
-            if let Some(sid) = learner.sid.filter(|_| learner.voter) {
-                reign.joined.insert(sid);
-                if learner.acked > Zxid::ZERO {
-                    reign.acks.note(sid, learner.acked);
-                }
-            }
-            if self.is_serving() {
-                self.let_serve(link);
-                self.stand(core);
-                self.commit(core);
-                return Ok(());
-            }
-            return self.try_begin(core, now);
-        }
-        if zxid.epoch() != epoch_zxid.epoch() || zxid > core.last_logged {
-            return Ok(());
-        }
-        learner.acked = learner.acked.max(zxid);
-        if let Some(sid) = learner.sid.filter(|_| learner.voter && learner.stage >= Stage::Synced) {
-            reign.acks.note(sid, learner.acked);
-            self.commit(core);
-        }
-        Ok(())
-    }
-
     fn let_serve(&mut self, link: LinkId) {
         if let Some(learner) = self.reign.as_mut().and_then(|reign| reign.learners.get_mut(&link)) {
             learner.send(&Packet::UpToDate);
@@ -559,66 +389,6 @@ impl Leading {
             since: reign.zxid(),
             since_ms: reign.since_ms,
         });
-    }
-
-    /// Sends what was proposed since the last time.
-    fn broadcast(&mut self, core: &Core) {
-        let Some(reign) = &mut self.reign else { return };
-        if core.last_logged <= reign.broadcast {
-            return;
-        }
-        let from = reign.broadcast;
-        for (zxid, txn) in core.in_flight.txns().filter(|(zxid, _)| *zxid > from) {
-            let packet = Packet::Proposal { zxid, txn: txn.clone() };
-            for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
-                if !learner.is_observer() {
-                    learner.send(&packet);
-                }
-            }
-        }
-        reign.broadcast = core.last_logged;
-    }
-
-    /// Commits what a quorum has made durable.
-    fn commit(&mut self, core: &mut Core) {
-        self.broadcast(core);
-        let Some(reign) = self.reign.as_mut().filter(|reign| reign.phase == Phase::Serving) else { return };
-        let Some(upto) = reign.acks.committed(core.quorums()).filter(|upto| *upto > core.committed) else { return };
-        let newly = |zxid: Zxid| zxid > core.committed && zxid <= upto;
-        for (zxid, txn) in core.in_flight.txns().filter(|(zxid, _)| newly(*zxid)) {
-            let (commit, inform) = (Packet::Commit(zxid), Packet::Inform { zxid, txn: txn.clone() });
-            for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
-                learner.send(if learner.is_observer() { &inform } else { &commit });
-            }
-            // Between this txn and the next: a learner matches what comes back to what it has sent, in order.
-            while let Some((_, link)) = reign.syncs.pop_front_if(|(behind, _)| *behind <= zxid) {
-                if let Some(learner) = reign.learners.get_mut(&link) {
-                    learner.send(&Packet::Sync);
-                }
-            }
-        }
-        core.committed = upto;
-    }
-
-    /// A learner's client wants to see what has been proposed so far: at once, if all of it is committed.
-    fn sync(&mut self, core: &Core, link: LinkId) {
-        match &mut self.reign {
-            Some(reign) if core.last_logged > core.committed => reign.syncs.push_back((core.last_logged, link)),
-            Some(_) | None => self.send(link, &Packet::Sync),
-        }
-    }
-
-    /// How many of them wait.
-    pub(super) fn pending_syncs(&self) -> usize {
-        self.reign.as_ref().map_or(0, |reign| reign.syncs.len())
-    }
-
-    /// Applies what is committed, and answers.
-    pub(super) fn apply(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
-        let Some(serving) = &mut self.serving else { return };
-        let applied = core.apply(now, core.committed, wake);
-        serving.applied(core.database.read().last_zxid());
-        serving.ended(core, &applied.ended, wake);
     }
 
     pub(super) fn tick(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) -> Outcome {
