@@ -187,6 +187,7 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
         },
         rules: EnsembleRules {
             membership: Membership::settled(ensemble),
+            standalone_enabled: config.standalone,
             init_limit,
             sync_limit,
             connect_limit,

@@ -142,6 +142,7 @@ impl World {
             seed: node.into(),
             ensemble: (!settings.alone).then(|| EnsembleRules {
                 membership: Membership::settled(self.ensemble()),
+                standalone_enabled: true,
                 init_limit: 10,
                 sync_limit: 5,
                 connect_limit: 0,

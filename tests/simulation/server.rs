@@ -141,6 +141,7 @@ fn rules(plan: &Plan, node: usize, auth: &Arc<AuthRules>, seed: u64) -> PeerRule
         seed,
         ensemble: Some(EnsembleRules {
             membership: Membership::settled(plan.ensemble.clone()),
+            standalone_enabled: true,
             init_limit: plan.init_limit,
             sync_limit: plan.sync_limit,
             connect_limit: 0,

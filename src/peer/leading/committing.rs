@@ -2,22 +2,24 @@
 
 use std::task::Waker;
 
+use bytes::Bytes;
+
 use super::super::core::{Core, Outcome};
-use super::super::learners::Stage;
-use super::{Leading, Phase};
+use super::super::learners::{Stage, designated};
+use super::{Deposed, Leading, Phase};
 use crate::ids::{LinkId, Now, Zxid};
 use crate::zab::Packet;
 
 impl Leading {
     /// Own log durable.
-    pub(in crate::peer) fn durable(&mut self, core: &mut Core) {
+    pub(in crate::peer) fn durable(&mut self, core: &mut Core, now: Now) {
         let me = core.me();
         match &mut self.reign {
             // A quorum of one.
-            None => core.committed = core.durable.zxid(),
+            None => core.commit(core.durable.zxid()),
             Some(reign) => {
                 reign.acks.note(me, core.durable.zxid());
-                self.commit(core);
+                self.commit(core, now);
             }
         }
     }
@@ -36,7 +38,7 @@ impl Leading {
                 learner.acked = learner.acked.max(learner.given);
             }
             tracing::info!(learner = ?learner.sid, "a learner is synchronised");
-            if let Some(sid) = learner.sid.filter(|_| learner.voter) {
+            if let Some(sid) = learner.follower() {
                 reign.joined.insert(sid);
                 if learner.acked > Zxid::ZERO {
                     reign.acks.note(sid, learner.acked);
@@ -45,7 +47,7 @@ impl Leading {
             if self.is_serving() {
                 self.let_serve(link);
                 self.stand(core);
-                self.commit(core);
+                self.commit(core, now);
                 return Ok(());
             }
             return self.try_begin(core, now);
@@ -54,9 +56,9 @@ impl Leading {
             return Ok(());
         }
         learner.acked = learner.acked.max(zxid);
-        if let Some(sid) = learner.sid.filter(|_| learner.voter && learner.stage >= Stage::Synced) {
+        if let Some(sid) = learner.follower().filter(|_| learner.stage >= Stage::Synced) {
             reign.acks.note(sid, learner.acked);
-            self.commit(core);
+            self.commit(core, now);
         }
         Ok(())
     }
@@ -79,14 +81,57 @@ impl Leading {
         reign.broadcast = core.last_logged;
     }
 
-    /// Commits what a quorum has made durable.
-    pub(super) fn commit(&mut self, core: &mut Core) {
+    /// Commits what a quorum has made durable; where members change, quorums are others behind that.
+    pub(super) fn commit(&mut self, core: &mut Core, now: Now) {
         self.broadcast(core);
-        let Some(reign) = self.reign.as_mut().filter(|reign| reign.phase == Phase::Serving) else { return };
-        let Some(upto) = reign.acks.committed(core.quorums()).filter(|upto| *upto > core.committed) else { return };
+        while let Some(reign) =
+            self.reign.as_mut().filter(|reign| reign.phase == Phase::Serving && reign.deposed.is_none())
+            && let Some(upto) = reign.acks.committed(core.membership()).filter(|upto| *upto > core.committed)
+        {
+            match core.membership().pending().filter(|reconfig| *reconfig <= upto) {
+                Some(reconfig) => {
+                    let before = Zxid(reconfig.0 - 1);
+                    self.commit_plain(core, before);
+                    self.activate(core, now, reconfig);
+                }
+                None => self.commit_plain(core, upto),
+            }
+        }
+    }
+
+    fn commit_plain(&mut self, core: &mut Core, upto: Zxid) {
+        self.tell_committed(core, upto, |zxid, txn| (Packet::Commit(zxid), Packet::Inform { zxid, txn }));
+        core.commit(upto.max(core.committed));
+    }
+
+    /// Members change: everybody is told who leads from now on. If that is another one, the others leave this leader, and
+    /// then it goes as well; what is behind is the next one's to commit.
+    fn activate(&mut self, core: &mut Core, now: Now, reconfig: Zxid) {
+        let (Some(reign), me) = (&mut self.reign, core.me()) else { return };
+        let Some(next) = &core.membership().proposed else { return };
+        let mut leader = me;
+        if !core.stays_leader(me, next) {
+            let heir = designated(&reign.learners, next, me);
+            leader = heir.unwrap_or(me);
+            tracing::warn!(?heir, "this leader is not to lead by the reconfiguration");
+            reign.deposed = Some(Deposed { heir, until_ms: now.steady_ms + core.leave_patience_ms() });
+        }
+        let designated = leader.0.into();
+        self.tell_committed(core, reconfig, |zxid, txn| {
+            let commit = Packet::CommitAndActivate { zxid, designated };
+            (commit, Packet::InformAndActivate { zxid, designated, txn })
+        });
+        // What learners are told goes out at the end of the step, behind what this has written on disk.
+        core.commit(reconfig);
+        self.stand(core);
+    }
+
+    /// Tells learners what is newly committed: followers that it is, observers what it is.
+    fn tell_committed(&mut self, core: &Core, upto: Zxid, packets: impl Fn(Zxid, Bytes) -> (Packet, Packet)) {
+        let Some(reign) = &mut self.reign else { return };
         let newly = |zxid: Zxid| zxid > core.committed && zxid <= upto;
         for (zxid, txn) in core.in_flight.txns().filter(|(zxid, _)| newly(*zxid)) {
-            let (commit, inform) = (Packet::Commit(zxid), Packet::Inform { zxid, txn: txn.clone() });
+            let (commit, inform) = packets(zxid, txn.clone());
             for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
                 learner.send(if learner.is_observer() { &inform } else { &commit });
             }
@@ -97,7 +142,6 @@ impl Leading {
                 }
             }
         }
-        core.committed = upto;
     }
 
     /// A learner's client wants to see what has been proposed so far: at once, if all of it is committed.

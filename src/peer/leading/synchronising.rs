@@ -103,8 +103,10 @@ impl Leading {
         let Some(reign) = &mut self.reign else { return };
         let zxid = reign.zxid();
         let Some(learner) = reign.learners.get_mut(&link) else { return };
-        let config = Some(core.ensemble().membership.committed.text().into());
-        learner.send(&Packet::NewLeader { zxid, config });
+        // Before the epoch begins it is part of its history what is proposed. Later that comes as a txn.
+        let membership = core.membership();
+        let members = if reign.phase < Phase::Serving { membership.newest() } else { &membership.committed };
+        learner.send(&Packet::NewLeader { zxid, config: Some(members.text().into()) });
         for (zxid, txn) in core.in_flight.txns() {
             let committed = zxid <= core.committed;
             if learner.is_observer() {
