@@ -31,7 +31,7 @@ impl Leave {
     }
 
     pub(super) fn to(heir: Sid, reason: &str) -> Self {
-        Self { reason: format!("{reason}: server {}", heir.0), heir: Some(heir) }
+        Self { reason: format!("{reason} server {}", heir.0), heir: Some(heir) }
     }
 }
 
@@ -228,17 +228,23 @@ impl Core {
 
     /// Whether txns and snapshots go to disk: an observer may do without (EN-23).
     pub(super) fn keeps_log(&self) -> bool {
+        self.wants_log() && !self.has_unlogged
+    }
+
+    /// Whether they should.
+    pub(super) fn wants_log(&self) -> bool {
         self.rules.ensemble.as_ref().is_none_or(|rules| rules.observer_writes || !self.observes())
     }
 
     /// A server that kept no log and is to vote from now on writes down what it has.
     pub(super) fn write_unlogged(&mut self, now: Now, wake: &mut Vec<Waker>) {
-        if std::mem::take(&mut self.has_unlogged) {
+        if self.has_unlogged && self.wants_log() {
             let _nobody_is_connected = self.apply(now, self.last_logged, wake);
             let database = Arc::clone(&self.database);
             let walk = self.begin_file(&mut database.write());
             self.installing = walk.map(|walk| Installing { walk, logged_before: self.durable.zxid() });
         }
+        self.has_unlogged = false;
     }
 
     /// Applies everything in flight up to `upto`, and begins a snapshot when one is due.
@@ -334,7 +340,7 @@ impl Core {
         history.into_iter().for_each(|(zxid, body)| self.history.push(zxid, body));
         self.walk = None;
         self.database.write().install(load);
-        self.rewrite_members(now);
+        self.reload_members(now);
     }
 
     /// Whether a snapshot file is being written: nothing below it may be cut or replaced before it has its name.

@@ -382,15 +382,15 @@ impl Following {
         }
     }
 
-    /// The leader's newest configuration, which this epoch begins with. One that comes as a txn later is taken then.
+    /// The leader's newest configuration, which this epoch begins with: what this server knew of others is void, like the
+    /// rest of a history that the leader does not have. One that comes as a txn later is taken then.
     /// Without `reconfigEnabled` it must count the same quorums as this server's: else both could be right, and differ.
     fn take_members(&self, core: &mut Core, config: Option<&[u8]>) -> Outcome {
         let Some(config) = config.filter(|config| !config.is_empty()) else { return Ok(()) };
         match Ensemble::parse(&String::from_utf8_lossy(config)) {
             Ok(members) if core.reconfigures() => {
-                if members.zxid() <= self.sync.last.max(Zxid::new(self.epoch, 0)) {
-                    core.propose_members(members);
-                }
+                let begins_with = self.sync.last.max(Zxid::new(self.epoch, 0));
+                core.rewrite_members(Some(members).filter(|members| members.zxid() <= begins_with));
                 Ok(())
             }
             Ok(members) if members.same_quorums(core.members()) => Ok(()),
@@ -464,7 +464,7 @@ impl Following {
             return Ok(());
         }
         match u8::try_from(designated) {
-            Ok(heir) => Err(Leave::to(Sid(heir), "a reconfiguration gives servers other roles; from now on leads")),
+            Ok(heir) => Err(Leave::to(Sid(heir), "a reconfiguration has changed roles; the leader is")),
             Err(_) => Err(Leave::because(format!("a reconfiguration names {designated} as the leader"))),
         }
     }
@@ -512,7 +512,7 @@ impl Following {
                 }
             }
             Packet::Revalidated { session, valid } => self.clients.revalidated(core, now, session, valid, wake),
-            Packet::HandOver(heir) => return Err(Leave::to(heir, "the leader leaves, and hands over")),
+            Packet::HandOver(heir) => return Err(Leave::to(heir, "the leader leaves, and hands over to")),
             other => tracing::debug!(?other, "ignored"),
         }
         Ok(())

@@ -471,10 +471,10 @@ impl Leading {
         let has_quorum = core.quorums().is_quorum(|sid| sid == core.me() || synced.contains(&sid));
         match deposed {
             Some(Deposed { heir: Some(heir), until_ms }) if !has_quorum || now.steady_ms >= until_ms => {
-                Err(Leave::to(heir, "another server is to lead by a reconfiguration"))
+                Err(Leave::to(heir, "by a reconfiguration the leader is"))
             }
             Some(Deposed { until_ms, .. }) if !has_quorum || now.steady_ms >= until_ms => {
-                Err(Leave::because("this server is not to lead by a reconfiguration"))
+                Err(Leave::because("by a reconfiguration this server does not lead"))
             }
             None if !has_quorum => Err(Leave::because(format!("no quorum follows any more, only {synced:?}"))),
             Some(_) | None => Ok(()),

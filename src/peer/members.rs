@@ -59,12 +59,16 @@ impl Core {
     }
 
     /// Another database has taken the place of this server's.
-    pub(super) fn rewrite_members(&mut self, now: Now) {
-        let (history, reconfigures) = (self.members_in_tree(), self.reconfigures());
-        if reconfigures && self.membership.as_mut().is_some_and(|membership| membership.rewrite(history)) {
+    pub(super) fn reload_members(&mut self, now: Now) {
+        self.rewrite_members(self.members_in_tree());
+        self.publish_members(now);
+    }
+
+    /// The history that this server has now has come to these members; what it knew beside them is void.
+    pub(super) fn rewrite_members(&mut self, history: Option<Ensemble>) {
+        if self.reconfigures() && self.membership.as_mut().is_some_and(|membership| membership.rewrite(history)) {
             self.members_changed();
         }
-        self.publish_members(now);
     }
 
     /// A txn is about to be logged. If it proposes members, they count from here on.
@@ -105,7 +109,7 @@ impl Core {
     }
 
     fn members_in_force(&mut self, kept_log: bool) {
-        self.has_unlogged |= !kept_log && self.keeps_log();
+        self.has_unlogged |= !kept_log && self.wants_log();
         tracing::info!(version = %self.members().zxid(), "these members are in force: {}", one_line(self.members()));
         self.members_changed();
     }

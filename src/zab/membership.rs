@@ -75,8 +75,8 @@ impl Membership {
         is_news
     }
 
-    /// Another history takes the place of this server's, and these are the members that it has come to, committed or not:
-    /// no others are proposed. True: that changes something.
+    /// A history takes the place of this server's, and these are the members that it has come to, committed or not: no
+    /// others are proposed. True: that changes something.
     pub fn rewrite(&mut self, history: Option<Ensemble>) -> bool {
         let history = history.filter(|members| members.version() > self.committed.version());
         let is_news = self.proposed != history;
