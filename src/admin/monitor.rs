@@ -66,11 +66,11 @@ const fn peer_state(mode: Mode) -> Option<&'static str> {
 
 /// What members of an ensemble add.
 fn put_quorum(view: &View, standing: &Standing, report: &Report, out: &mut String) {
-    let Some(facts) = &view.facts.ensemble else { return };
+    let Some(membership) = &standing.membership else { return };
     if standing.mode == Mode::ReadOnly {
         return;
     }
-    put(out, "quorum_size", facts.ensemble.voters().count());
+    put(out, "quorum_size", membership.committed.voters().count());
     if standing.mode == Mode::Observer
         && let Some(leader) = standing.leader
     {

@@ -9,6 +9,7 @@ use super::view::{EnsembleFacts, View, directory_bytes};
 use crate::config::ServerAddress;
 use crate::metrics::java_double;
 use crate::peer::{Mode, Report};
+use crate::zab::Ensemble;
 
 pub(super) fn srvr(view: &View) -> String {
     let mut out = format!("Zookeeper version: {VERSION}\n");
@@ -80,23 +81,24 @@ pub(super) fn conf(view: &View) -> String {
         facts.connections_per_address_max,
         facts.backlog,
     );
-    if let Some(ensemble) = &facts.ensemble {
-        put_ensemble(ensemble, &mut out);
-        if view.mode() != Mode::ReadOnly {
-            let _ = write!(out, "membership: \n{}", ensemble.ensemble);
+    let standing = view.standing.read();
+    if let (Some(ensemble), Some(membership)) = (&facts.ensemble, &standing.membership) {
+        put_ensemble(ensemble, &membership.committed, &mut out);
+        if standing.mode != Mode::ReadOnly {
+            let _ = write!(out, "membership: \n{}", membership.committed);
         }
     }
     out
 }
 
 /// What members of an ensemble add.
-fn put_ensemble(facts: &EnsembleFacts, out: &mut String) {
-    let own = facts.ensemble.server(facts.me);
+fn put_ensemble(facts: &EnsembleFacts, members: &Ensemble, out: &mut String) {
+    let own = members.server(facts.me);
     let ports = |port: fn(&ServerAddress) -> u16| {
         let ports = own.iter().flat_map(|own| &own.addresses).map(|address| port(address).to_string());
         ports.collect::<Vec<_>>().join("|")
     };
-    let observes = u8::from(facts.ensemble.is_observer(facts.me));
+    let observes = u8::from(members.is_observer(facts.me));
     let _ = write!(
         out,
         "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={observes}\n",

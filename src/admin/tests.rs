@@ -10,7 +10,7 @@ use crate::net::{Clock, Connections, FourLetterWords, Throttles, WordAnswer};
 use crate::peer::{ExpirySets, Mode, Report, Standing};
 use crate::pipeline::{Database, ServerStatistics};
 use crate::tree::{Tree, TreeOptions};
-use crate::zab::Ensemble;
+use crate::zab::{Ensemble, Membership};
 
 struct Stopped;
 
@@ -52,11 +52,11 @@ fn member(mode: Mode) -> Words {
 fn member_with(mode: Mode, sets: Option<ExpirySets>) -> Words {
     let text = "server.1=127.0.0.1:1:5:participant\nserver.2=127.0.0.1:2:6:participant\n\
                 server.3=127.0.0.1:3:7:participant\nserver.4=127.0.0.1:4:8:observer\nversion=0";
-    let ensemble = Ensemble::parse(text).unwrap();
+    let membership = Some(Membership::settled(Ensemble::parse(text).unwrap()));
     let me = Sid(if mode == Mode::Observer { 4 } else { 1 });
-    let facts = EnsembleFacts { me, init_limit: 10, sync_limit: 5, ensemble };
+    let facts = EnsembleFacts { me, init_limit: 10, sync_limit: 5 };
     let serves = mode != Mode::Looking;
-    let standing = Standing { mode, serves, leader: Some(Sid(3)), ..Standing::default() };
+    let standing = Standing { mode, serves, leader: Some(Sid(3)), membership, ..Standing::default() };
     words_of("*", standing, Some(facts), sets)
 }
 

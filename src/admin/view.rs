@@ -11,7 +11,6 @@ use crate::metrics::Metrics;
 use crate::net::{Clock, Connections, Throttles};
 use crate::peer::{ExpirySets, Mode, Report, Standing};
 use crate::pipeline::{ServerStatistics, SharedDatabase};
-use crate::zab::Ensemble;
 
 /// What does not change while the server runs.
 #[derive(Clone, Debug)]
@@ -36,7 +35,7 @@ pub struct Facts {
     pub ensemble: Option<EnsembleFacts>,
 }
 
-/// What a member of an ensemble knows of it.
+/// What a member of an ensemble is set to; who else is in it changes.
 #[derive(Clone, Debug)]
 pub struct EnsembleFacts {
     /// `myid`.
@@ -45,8 +44,6 @@ pub struct EnsembleFacts {
     pub init_limit: u32,
     /// `syncLimit`, ticks.
     pub sync_limit: u32,
-    /// Who is in it.
-    pub ensemble: Ensemble,
 }
 
 /// The server's role, as the machine has said it last.

@@ -145,7 +145,8 @@ impl Server {
         };
         // Until the machine says more: a server alone serves from the start.
         let mode = if settings.ensemble.is_some() { Mode::Looking } else { Mode::Standalone };
-        let first = Standing { mode, serves: mode == Mode::Standalone, ..Standing::default() };
+        let membership = settings.ensemble.as_ref().map(|ensemble| ensemble.rules.membership.clone());
+        let first = Standing { mode, serves: mode == Mode::Standalone, membership, ..Standing::default() };
         let serving = AtomicBool::new(first.serves);
         let standing: SharedStanding = Arc::new(RwLock::new(Arc::new(first)));
         let statistics = Arc::new(ServerStatistics::default());
@@ -366,7 +367,6 @@ fn facts(settings: &Settings, started_ms: u64) -> Facts {
             me: ensemble.me,
             init_limit: ensemble.rules.init_limit,
             sync_limit: ensemble.rules.sync_limit,
-            ensemble: ensemble.rules.membership.committed.clone(),
         }),
     }
 }

@@ -215,6 +215,7 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
         },
         rules: EnsembleRules {
             membership: Membership { committed: ensemble, proposed },
+            standalone_enabled: config.standalone,
             init_limit,
             sync_limit,
             connect_limit,

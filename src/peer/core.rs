@@ -14,7 +14,7 @@ use crate::ids::{ConnectionId, LinkId, Now, SessionId, Sid, Zxid};
 use crate::pipeline::{Applied, Database, Forwarded, InFlight, Lane, LoadDatabase, Origin, SharedDatabase, Work};
 use crate::storage::Durable;
 use crate::storage::epochs::Epochs;
-use crate::zab::{History, Logged, Quorums};
+use crate::zab::{History, Logged, Membership};
 
 /// Why a role ends.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ impl Leave {
         Self { reason: reason.into(), heir: None }
     }
 
-    pub(super) fn to(heir: Sid) -> Self {
-        Self { reason: format!("the leader leaves, and hands over to server {}", heir.0), heir: Some(heir) }
+    pub(super) fn to(heir: Sid, reason: &str) -> Self {
+        Self { reason: format!("{reason} server {}", heir.0), heir: Some(heir) }
     }
 }
 
@@ -63,6 +63,8 @@ pub(super) struct Core {
     pub(super) lanes: BTreeMap<ConnectionId, Arc<Lane>>,
     pub(super) in_flight: InFlight,
     pub(super) forwarded: Forwarded,
+    /// Who is in the ensemble; `None` for a server alone.
+    pub(super) membership: Option<Membership>,
     pub(super) history: History,
     pub(super) epochs: Epochs,
     /// The last txn in the log, or on its way there. -1: the database is lost.
@@ -71,6 +73,8 @@ pub(super) struct Core {
     pub(super) durable: Durable,
     /// The last txn that is known to be committed.
     pub(super) committed: Zxid,
+    /// An observer that kept no log is to vote: what it has goes to disk before that.
+    pub(super) has_unlogged: bool,
     pub(super) snapshots: SnapshotClock,
     walk: Option<(u64, WalkFor)>,
     installing: Option<Installing>,
@@ -83,6 +87,8 @@ pub(super) struct Core {
     pub(super) proposal_bytes: Option<(usize, usize, usize)>,
     pub(super) disk_full: bool,
     pub(super) stopping: bool,
+    /// What was said last of this server's role.
+    pub(super) standing: Standing,
     append: Vec<Logged>,
     outputs: VecDeque<Output>,
 }
@@ -95,6 +101,7 @@ impl Core {
         let mut core = Self {
             next_session: SessionId::first(rules.sid, now.wall_ms.unsigned_abs()),
             snapshots: SnapshotClock::new(rules.snapshots, replayed_txns, rules.seed),
+            membership: rules.ensemble.as_ref().map(|ensemble| ensemble.membership.clone()),
             random: fastrand::Rng::with_seed(rules.seed),
             rules,
             database,
@@ -106,6 +113,7 @@ impl Core {
             last_logged: durable.zxid(),
             durable,
             committed: Zxid::ZERO,
+            has_unlogged: false,
             walk: None,
             installing: None,
             disk_work: 0,
@@ -113,19 +121,12 @@ impl Core {
             proposal_bytes: None,
             disk_full: false,
             stopping: false,
+            standing: Standing::default(),
             append: Vec::new(),
             outputs: VecDeque::new(),
         };
-        core.publish_config(now);
+        core.recover_members(now);
         core
-    }
-
-    /// The tree that was loaded holds another server's configuration, or an older one.
-    fn publish_config(&mut self, now: Now) {
-        if let Some(rules) = &self.rules.ensemble {
-            let (text, version) = (rules.membership.committed.text(), rules.membership.committed.version());
-            self.database.write().publish_config(&text, version, now.wall_ms);
-        }
     }
 
     pub(super) const fn me(&self) -> Sid {
@@ -146,8 +147,9 @@ impl Core {
         wanted.then(|| LocalSessions::new(self, false))
     }
 
-    pub(super) fn quorums(&self) -> Quorums<'_> {
-        self.ensemble().membership.quorums()
+    /// How long a leader that is not to lead any more waits for the others to leave, ms.
+    pub(super) fn leave_patience_ms(&self) -> u64 {
+        self.ticks_ms(self.ensemble().sync_limit)
     }
 
     pub(super) fn ticks_ms(&self, ticks: u32) -> u64 {
@@ -187,8 +189,10 @@ impl Core {
         self.outputs.pop_front()
     }
 
+    /// Says what is to be reported of this server's role.
     pub(super) fn stand(&mut self, standing: Standing) {
-        self.outputs.push_back(Output::Standing(Arc::new(standing)));
+        self.standing = Standing { membership: self.membership.clone(), ..standing };
+        self.outputs.push_back(Output::Standing(Arc::new(self.standing.clone())));
     }
 
     pub(super) fn new_link(&mut self) -> LinkId {
@@ -210,6 +214,7 @@ impl Core {
 
     /// Logs the next txn; it is applied once it is committed.
     pub(super) fn log(&mut self, zxid: Zxid, body: Record, origin: Origin) {
+        self.note_members(&body);
         self.snapshots.logged(body.len() as u64);
         self.last_logged = zxid;
         let (bytes, known) = (body.len(), self.proposal_bytes);
@@ -223,8 +228,23 @@ impl Core {
 
     /// Whether txns and snapshots go to disk: an observer may do without (EN-23).
     pub(super) fn keeps_log(&self) -> bool {
-        let ensemble = self.rules.ensemble.as_ref();
-        ensemble.is_none_or(|rules| rules.observer_writes || !rules.membership.committed.is_observer(self.rules.sid))
+        self.wants_log() && !self.has_unlogged
+    }
+
+    /// Whether they should.
+    pub(super) fn wants_log(&self) -> bool {
+        self.rules.ensemble.as_ref().is_none_or(|rules| rules.observer_writes || !self.observes())
+    }
+
+    /// A server that kept no log and is to vote from now on writes down what it has.
+    pub(super) fn write_unlogged(&mut self, now: Now, wake: &mut Vec<Waker>) {
+        if self.has_unlogged && self.wants_log() {
+            let _nobody_is_connected = self.apply(now, self.last_logged, wake);
+            let database = Arc::clone(&self.database);
+            let walk = self.begin_file(&mut database.write());
+            self.installing = walk.map(|walk| Installing { walk, logged_before: self.durable.zxid() });
+        }
+        self.has_unlogged = false;
     }
 
     /// Applies everything in flight up to `upto`, and begins a snapshot when one is due.
@@ -320,7 +340,7 @@ impl Core {
         history.into_iter().for_each(|(zxid, body)| self.history.push(zxid, body));
         self.walk = None;
         self.database.write().install(load);
-        self.publish_config(now);
+        self.reload_members(now);
     }
 
     /// Whether a snapshot file is being written: nothing below it may be cut or replaced before it has its name.

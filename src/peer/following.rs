@@ -16,7 +16,7 @@ use crate::pipeline::{Greeting, Lane, LoadDatabase, Origin, WriteRequest};
 use crate::storage::Durable;
 use crate::storage::epochs::EpochFile;
 use crate::storage::log_files::follows;
-use crate::zab::{Arrival, Ensemble, LearnerInfo, Logged, Packet};
+use crate::zab::{Arrival, Ensemble, LearnerInfo, Logged, Packet, reconfiguration};
 
 /// How often the leader is dialled before another one is looked for. It may have been elected a moment later than this
 /// server has heard of it.
@@ -90,6 +90,8 @@ struct Sync {
     last: Zxid,
     /// The database that came holds everything up to here.
     database: Option<Zxid>,
+    /// Who leads from the last reconfiguration on that was committed meanwhile.
+    designated: Option<i64>,
 }
 
 impl Following {
@@ -99,7 +101,7 @@ impl Following {
         let limit = if rules.connect_limit > 0 { rules.connect_limit } else { rules.init_limit };
         let mut following = Self {
             leader,
-            observer: rules.membership.committed.is_observer(core.me()),
+            observer: core.observes(),
             link: LinkId(0),
             stage: Stage::Dialling,
             dials: 0,
@@ -141,7 +143,7 @@ impl Following {
         if link == self.link && self.stage == Stage::Dialling {
             self.heard_ms = now.steady_ms;
             self.stage = Stage::Greeted;
-            let version = core.ensemble().membership.committed.version();
+            let version = core.members().version();
             let info = LearnerInfo::of_zkd(core.me(), self.observer, core.epochs.accepted, version);
             self.send(&Packet::LearnerInfo(info));
         }
@@ -313,32 +315,36 @@ impl Following {
     fn synchronise(&mut self, core: &mut Core, now: Now, packet: Packet, wake: &mut Vec<Waker>) -> Outcome {
         match packet {
             Packet::Proposal { zxid, txn } => self.queue(core, zxid, txn),
-            Packet::CommitAndActivate { .. } | Packet::InformAndActivate { .. } => Err(reconfigured(core)),
             Packet::Inform { zxid, txn } => {
                 self.sync.committed = self.sync.committed.max(zxid);
                 self.queue(core, zxid, txn)
             }
-            Packet::Commit(zxid) => {
+            Packet::InformAndActivate { zxid, designated, txn } => {
+                self.sync.committed = self.sync.committed.max(zxid);
+                self.sync.designated = Some(designated);
+                self.queue(core, zxid, txn)
+            }
+            Packet::Commit(zxid) | Packet::CommitAndActivate { zxid, .. } => {
                 if zxid > self.sync.last {
                     return Err(Leave::because(format!("the leader commits {zxid}, which it has not proposed")));
+                }
+                if let Packet::CommitAndActivate { designated, .. } = packet {
+                    self.sync.designated = Some(designated);
                 }
                 self.sync.committed = self.sync.committed.max(zxid);
                 Ok(())
             }
             Packet::NewLeader { zxid, config } if self.stage == Stage::Synchronising => {
-                check_members(core, config.as_deref())?;
                 if zxid != Zxid::new(self.epoch, 0) {
                     return Err(Leave::because(format!("NEWLEADER says {zxid}, and the epoch is {}", self.epoch)));
                 }
+                self.take_members(core, config.as_deref())?;
                 self.sync.history = self.sync.committed;
                 self.stage = Stage::Recording;
                 self.record(core, now, wake);
                 Ok(())
             }
-            Packet::UpToDate if self.stage == Stage::Joined => {
-                self.serve(core);
-                Ok(())
-            }
+            Packet::UpToDate if self.stage == Stage::Joined => self.serve(core, now),
             // Not before UPTODATE (zab.md 4.1).
             Packet::Ping(_) => Ok(()),
             packet => Err(Leave::because(format!("the leader sent {packet:?} while {:?}", self.stage))),
@@ -353,18 +359,45 @@ impl Following {
             let reason = format!("{zxid} came behind {}: something is missing between them", self.sync.last);
             return self.ask_for_database(core, &reason);
         }
-        self.check(&txn, zxid)?;
+        self.check(core, &txn, zxid)?;
         self.sync.last = zxid;
         self.sync.proposals.push_back((zxid, own(&txn)));
         Ok(())
     }
 
-    /// A txn that does not decode must not get into the log (zab.md 12.2).
-    fn check(&self, txn: &[u8], zxid: Zxid) -> Outcome {
+    /// A txn that does not decode must not get into the log (zab.md 12.2), and a reconfiguration not if this server could
+    /// not count the quorums that it makes.
+    fn check(&self, core: &mut Core, txn: &[u8], zxid: Zxid) -> Outcome {
         match crate::txn::Entry::decode(txn) {
-            Ok(entry) if entry.header.zxid == zxid => Ok(()),
-            Ok(entry) => Err(Leave::because(format!("txn {zxid} says that it is {}", entry.header.zxid))),
-            Err(error) => Err(Leave::because(format!("txn {zxid} does not decode: {error}"))),
+            Ok(entry) if entry.header.zxid == zxid => {}
+            Ok(entry) => return Err(Leave::because(format!("txn {zxid} says that it is {}", entry.header.zxid))),
+            Err(error) => return Err(Leave::because(format!("txn {zxid} does not decode: {error}"))),
+        }
+        match reconfiguration(txn) {
+            Ok(Some(members)) if !core.reconfigures() && !members.same_quorums(core.members()) => {
+                Err(core.refuse_members())
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(Leave::because(format!("txn {zxid} is a reconfiguration to no configuration: {error}"))),
+        }
+    }
+
+    /// The leader's newest configuration, which this epoch begins with: what this server knew of others is void, like the
+    /// rest of a history that the leader does not have. One that comes as a txn later is taken then.
+    /// Without `reconfigEnabled` it must count the same quorums as this server's: else both could be right, and differ.
+    fn take_members(&self, core: &mut Core, config: Option<&[u8]>) -> Outcome {
+        let Some(config) = config.filter(|config| !config.is_empty()) else { return Ok(()) };
+        match Ensemble::parse(&String::from_utf8_lossy(config)) {
+            Ok(members) if core.reconfigures() => {
+                let begins_with = self.sync.last.max(Zxid::new(self.epoch, 0));
+                core.rewrite_members(Some(members).filter(|members| members.zxid() <= begins_with));
+                Ok(())
+            }
+            Ok(members) if members.same_quorums(core.members()) => Ok(()),
+            Err(error) if core.reconfigures() => {
+                Err(Leave::because(format!("the leader's configuration is none: {error}")))
+            }
+            Ok(_) | Err(_) => Err(core.refuse_members()),
         }
     }
 
@@ -394,15 +427,19 @@ impl Following {
         self.send(&Packet::Ack(Zxid::new(self.epoch, 0)));
     }
 
-    /// UPTODATE.
-    fn serve(&mut self, core: &mut Core) {
+    /// UPTODATE: what the epoch began with is committed, its members among it.
+    fn serve(&mut self, core: &mut Core, now: Now) -> Outcome {
         self.send(&Packet::Ack(Zxid::new(self.epoch, 0)));
         self.stage = Stage::Serving;
         tracing::info!(leader = ?self.leader, epoch = self.epoch, observer = self.observer, "following");
-        core.committed = core.committed.max(core.last_logged).max(self.sync.committed);
+        let began_with = core.last_logged.max(Zxid::new(self.epoch, 0));
+        let is_led_on = core.membership().proposed.as_ref().is_none_or(|next| core.stays_leader(self.leader, next));
+        core.commit(began_with);
+        core.publish_members(now);
         for (zxid, txn) in std::mem::take(&mut self.sync.proposals) {
             self.log(core, zxid, txn);
         }
+        core.commit(self.sync.committed);
         let committed = core.committed;
         self.pending.retain(|zxid| *zxid > committed);
         core.stand(Standing {
@@ -413,6 +450,23 @@ impl Following {
             since: core.last_logged,
             ..Standing::default()
         });
+        match self.sync.designated {
+            Some(designated) => self.stay(core, designated),
+            None if is_led_on && self.observer == core.observes() => Ok(()),
+            None => Err(Leave::because("the leader's configuration gives it, or this server, another role")),
+        }
+    }
+
+    /// Members have changed. Who leads from now on may be another one, and this server may have another role: then it
+    /// leaves, and goes to its new leader without an election (election.md 10).
+    fn stay(&self, core: &Core, designated: i64) -> Outcome {
+        if designated == i64::from(self.leader.0) && self.observer == core.observes() || !core.reconfigures() {
+            return Ok(());
+        }
+        match u8::try_from(designated) {
+            Ok(heir) => Err(Leave::to(Sid(heir), "a reconfiguration has changed roles; the leader is")),
+            Err(_) => Err(Leave::because(format!("a reconfiguration names {designated} as the leader"))),
+        }
     }
 
     fn log(&mut self, core: &mut Core, zxid: Zxid, txn: Bytes) {
@@ -428,25 +482,20 @@ impl Following {
         match packet {
             Packet::Proposal { zxid, txn } => {
                 self.expect(core, zxid)?;
-                self.check(&txn, zxid)?;
+                self.check(core, &txn, zxid)?;
                 self.log(core, zxid, own(&txn));
             }
-            Packet::CommitAndActivate { .. } | Packet::InformAndActivate { .. } => return Err(reconfigured(core)),
-            Packet::Commit(zxid) => match self.pending.front() {
-                Some(first) if *first == zxid => {
-                    self.pending.pop_front();
-                    core.committed = zxid;
-                }
-                Some(first) => {
-                    return Err(Leave::because(format!("the leader commits {zxid}, and {first} is the next one")));
-                }
-                None => tracing::warn!(%zxid, "the leader commits what it has not proposed"),
-            },
-            Packet::Inform { zxid, txn } => {
-                self.expect(core, zxid)?;
-                self.check(&txn, zxid)?;
-                core.log(zxid, own(&txn), Origin::Nobody);
-                core.committed = zxid;
+            Packet::Commit(zxid) => self.commit(core, zxid)?,
+            Packet::CommitAndActivate { zxid, designated } => {
+                self.commit(core, zxid)?;
+                self.apply(core, now, wake);
+                self.stay(core, designated)?;
+            }
+            Packet::Inform { zxid, txn } => self.inform(core, zxid, &txn)?,
+            Packet::InformAndActivate { zxid, designated, txn } => {
+                self.inform(core, zxid, &txn)?;
+                self.apply(core, now, wake);
+                self.stay(core, designated)?;
             }
             Packet::Ping(zxid) => {
                 let sessions = self.clients.heard();
@@ -463,9 +512,31 @@ impl Following {
                 }
             }
             Packet::Revalidated { session, valid } => self.clients.revalidated(core, now, session, valid, wake),
-            Packet::HandOver(heir) => return Err(Leave::to(heir)),
+            Packet::HandOver(heir) => return Err(Leave::to(heir, "the leader leaves, and hands over to")),
             other => tracing::debug!(?other, "ignored"),
         }
+        Ok(())
+    }
+
+    fn commit(&mut self, core: &mut Core, zxid: Zxid) -> Outcome {
+        match self.pending.front() {
+            Some(first) if *first == zxid => {
+                self.pending.pop_front();
+                core.commit(zxid);
+            }
+            Some(first) => {
+                return Err(Leave::because(format!("the leader commits {zxid}, and {first} is the next one")));
+            }
+            None => tracing::warn!(%zxid, "the leader commits what it has not proposed"),
+        }
+        Ok(())
+    }
+
+    fn inform(&mut self, core: &mut Core, zxid: Zxid, txn: &Bytes) -> Outcome {
+        self.expect(core, zxid)?;
+        self.check(core, txn, zxid)?;
+        core.log(zxid, own(txn), Origin::Nobody);
+        core.commit(zxid);
         Ok(())
     }
 
@@ -564,23 +635,6 @@ impl Following {
 /// Whether handling this cuts or replaces what is on disk.
 const fn changes_disk(arrival: &Arrival) -> bool {
     matches!(arrival, Arrival::Database(_) | Arrival::Packet(Packet::Trunc(_)))
-}
-
-/// The leader's configuration must count the same quorums as this server's: else both could be right, and differ.
-fn check_members(core: &mut Core, config: Option<&[u8]>) -> Outcome {
-    let Some(config) = config.filter(|config| !config.is_empty()) else { return Ok(()) };
-    let text = String::from_utf8_lossy(config);
-    match Ensemble::parse(&text) {
-        Ok(leaders) if leaders.same_quorums(&core.ensemble().membership.committed) => Ok(()),
-        Ok(_) | Err(_) => Err(reconfigured(core)),
-    }
-}
-
-/// Going on would mean to count by other quorums than the rest.
-fn reconfigured(core: &mut Core) -> Leave {
-    let reason = "the ensemble has other members than this server's configuration names; correct the server lines";
-    core.send(Output::Fail(reason.to_owned()));
-    Leave::because(reason)
 }
 
 /// A copy that does not keep the whole piece of the stream in memory in which the txn came.

@@ -1,18 +1,21 @@
 //! Leading: alone at once; in an ensemble once a quorum has promised the epoch and has its history (zab.md 3, 4, 6, 7).
 
+mod committing;
+mod synchronising;
+
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::task::Waker;
 
 use super::Output;
-use super::core::{Core, Leave, Outcome, WalkFor};
+use super::core::{Core, Leave, Outcome, drop_request};
 use super::learners::{Heir, Learner, Learners, Stage, heir, standing};
 use super::serving::Serving;
 use super::standing::{Mode, Standing};
 use crate::ids::{Epoch, LinkId, Now, Sid, Zxid};
+use crate::pipeline::WriteRequest;
 use crate::proto::OpCode;
 use crate::storage::epochs::EpochFile;
-use crate::zab::{Acks, Behind, Candidacy, EpochAgreement, LearnerInfo, Logged, PROTOCOL_VERSION, Packet, Plan, plan};
+use crate::zab::{Acks, Candidacy, EpochAgreement, LearnerInfo, PROTOCOL_VERSION, Packet};
 
 /// The role of the one who orders writes.
 #[derive(Debug)]
@@ -66,6 +69,17 @@ struct Reign {
     since_ms: u64,
     /// Set once everybody knows that it leaves.
     left: bool,
+    /// Set once another one is to lead by a reconfiguration: this one commits nothing more. Until when it waits for the
+    /// others to leave.
+    deposed: Option<Deposed>,
+}
+
+/// Another one is to lead.
+#[derive(Clone, Copy, Debug)]
+struct Deposed {
+    /// Who it is, if this leader could tell.
+    heir: Option<Sid>,
+    until_ms: u64,
 }
 
 impl Reign {
@@ -105,6 +119,7 @@ impl Leading {
             check_at_ms: now.steady_ms + core.rules.tick_ms,
             since_ms: 0,
             left: false,
+            deposed: None,
         };
         let mut leading = Self { serving: None, reign: Some(reign) };
         leading.try_agree(core)?;
@@ -132,11 +147,11 @@ impl Leading {
         let Some(reign) = self.reign.as_mut().filter(|reign| reign.phase == Phase::Serving && !reign.left) else {
             return;
         };
-        if !core.in_flight.is_empty() {
+        if !core.in_flight.is_empty() || reign.deposed.is_some() {
             return;
         }
         let last = Some(core.last_logged).filter(|last| last.epoch() == reign.epoch);
-        match heir(&reign.learners, core.ensemble(), core.me(), last) {
+        match heir(&reign.learners, core.members(), core.me(), last) {
             Heir::Is(heir) => {
                 tracing::info!(?heir, "leaving: handing over");
                 let told = reign.learners.values_mut().filter(|learner| learner.is_zkd() && learner.is_serving());
@@ -150,20 +165,7 @@ impl Leading {
 
     /// Whether clients are taken.
     pub(super) fn takes_clients(&self, core: &Core) -> bool {
-        self.is_serving() && core.rules.ensemble.as_ref().is_none_or(|ensemble| ensemble.leader_serves)
-    }
-
-    /// Own log durable.
-    pub(super) fn durable(&mut self, core: &mut Core) {
-        let me = core.me();
-        match &mut self.reign {
-            // A quorum of one.
-            None => core.committed = core.durable.zxid(),
-            Some(reign) => {
-                reign.acks.note(me, core.durable.zxid());
-                self.commit(core);
-            }
-        }
+        self.takes_writes() && core.rules.ensemble.as_ref().is_none_or(|ensemble| ensemble.leader_serves)
     }
 
     pub(super) fn connected(&mut self, core: &mut Core, now: Now, link: LinkId) {
@@ -186,6 +188,10 @@ impl Leading {
             && !reign.learners.values().any(|other| other.sid == Some(sid) && other.stage >= Stage::Synced)
         {
             reign.acks.forget(sid);
+        }
+        if reign.deposed.is_some() {
+            // It may have been the last one that had to hear of it.
+            reign.check_at_ms = 0;
         }
         self.stand(core);
     }
@@ -227,13 +233,22 @@ impl Leading {
 
     /// What learners send while all is well.
     fn ordinary(&mut self, core: &mut Core, now: Now, link: LinkId, packet: Packet) -> Outcome {
-        let Some(serving) = &mut self.serving else { return Ok(()) };
         match packet {
-            Packet::Request(_) if core.stopping => {}
+            Packet::Request(_) if core.stopping || !self.takes_writes() => {}
             Packet::Request(request) if request.op == OpCode::SYNC => self.sync(core, link),
-            Packet::Request(request) => serving.learner_request(core, now, link, &request)?,
-            Packet::Pong { sessions, .. } => serving.touch(now, &sessions),
+            Packet::Request(request) => {
+                let followers = self.followers(core, now, request.op == OpCode::RECONFIG);
+                if let Some(serving) = &mut self.serving {
+                    serving.learner_request(core, now, link, &request, &followers)?;
+                }
+            }
+            Packet::Pong { sessions, .. } => {
+                if let Some(serving) = &self.serving {
+                    serving.touch(now, &sessions);
+                }
+            }
             Packet::Revalidate { session, timeout_ms } => {
+                let Some(serving) = &mut self.serving else { return Ok(()) };
                 let valid = serving.revalidate(now, link, session, timeout_ms);
                 self.send(link, &Packet::Revalidated { session, valid });
             }
@@ -251,14 +266,13 @@ impl Leading {
 
     /// FOLLOWERINFO or OBSERVERINFO.
     fn greet(&mut self, core: &mut Core, link: LinkId, info: LearnerInfo) -> Outcome {
-        let config_version = core.ensemble().membership.committed.version();
+        let config_version = core.membership().newest().version();
         if info.config_version > config_version {
             let reason = format!("its configuration {:x} is newer than {config_version:x}", info.config_version);
             self.close(core, link, &reason);
             return Ok(());
         }
         let sid = info.sid.and_then(|sid| u8::try_from(sid).ok()).map(Sid);
-        let voter = !info.observer && sid.is_some_and(|sid| core.quorums().is_voter(sid));
         // A learner that connects again has left its old connection.
         let same = |(other, learner): (&LinkId, &Learner)| (*other != link && learner.sid == sid).then_some(*other);
         let old = self.reign.as_ref().filter(|_| sid.is_some()).and_then(|reign| reign.learners.iter().find_map(same));
@@ -267,13 +281,14 @@ impl Leading {
         }
         let Some(reign) = &mut self.reign else { return Ok(()) };
         let Some(learner) = reign.learners.get_mut(&link) else { return Ok(()) };
-        (learner.info, learner.sid, learner.voter, learner.stage) = (Some(info), sid, voter, Stage::Told);
+        (learner.info, learner.sid, learner.stage) = (Some(info), sid, Stage::Told);
+        let voter = learner.follower().is_some_and(|sid| core.quorums().is_voter(sid));
         tracing::info!(learner = ?sid, observer = info.observer, voter, "a learner has come");
         if reign.phase >= Phase::Histories {
             self.invite(link);
             return Ok(());
         }
-        reign.agreement.tell(sid.filter(|_| voter), info.epoch);
+        reign.agreement.tell(learner.follower(), info.epoch);
         self.try_agree(core)
     }
 
@@ -285,6 +300,7 @@ impl Leading {
         if let Some(epoch) = reign.agreement.agree(core.quorums()) {
             reign.epoch = epoch;
             reign.phase = Phase::Promising;
+            establish(core, reign.zxid());
             core.disk_work(Output::WriteEpoch(EpochFile::Accepted, epoch));
         }
         Ok(())
@@ -342,7 +358,7 @@ impl Leading {
             return Ok(());
         }
         if zxid != Zxid(-1)
-            && let Some(sid) = learner.sid.filter(|_| learner.voter)
+            && let Some(sid) = learner.follower()
         {
             reign.compared.insert(sid);
         }
@@ -354,165 +370,6 @@ impl Leading {
         if reign.phase == Phase::Histories && core.quorums().is_quorum(|sid| reign.compared.contains(&sid)) {
             reign.phase = Phase::Joining;
             core.disk_work(Output::WriteEpoch(EpochFile::Current, reign.epoch));
-        }
-        Ok(())
-    }
-
-    /// Synchronises whoever waits for it, as far as that is possible now.
-    fn synchronise_waiting(&mut self, core: &mut Core) {
-        if self.reign.as_ref().is_none_or(|reign| reign.phase < Phase::Synchronising) {
-            return;
-        }
-        for link in self.links(|learner| matches!(learner.stage, Stage::Waiting(_))) {
-            self.synchronise(core, link);
-        }
-    }
-
-    fn synchronise(&mut self, core: &mut Core, link: LinkId) {
-        // What is proposed already is sent as such to those who are there already.
-        self.broadcast(core);
-        let Some(reign) = &mut self.reign else { return };
-        let Some(learner) = reign.learners.get_mut(&link) else { return };
-        let Stage::Waiting(zxid) = learner.stage else { return };
-        let last = core.database.read().last_zxid();
-        let behind = Behind { zxid, is_zkd: learner.is_zkd() };
-        let rules = core.ensemble();
-        let mut plan = plan(&core.history, last, behind, rules.force_snapshot);
-        if matches!(plan, Plan::Log { .. }) && !rules.sync_from_log {
-            plan = Plan::Snap;
-        }
-        tracing::info!(learner = ?learner.sid, has = %zxid, last = %last, ?plan, "synchronising a learner");
-        match plan {
-            Plan::Diff { from, to } => {
-                learner.send(&Packet::Diff(to));
-                learner.send_committed(core.history.behind(from));
-                self.complete(core, link);
-            }
-            Plan::Trunc { to } => {
-                learner.send(&Packet::Trunc(to));
-                learner.send_committed(core.history.behind(to));
-                self.complete(core, link);
-            }
-            Plan::Log { from, until } => {
-                learner.stage = Stage::Reading(from, until);
-                core.history.hold();
-                core.output(Output::ReadLog(link, from, until));
-            }
-            Plan::Snap => {
-                let database = Arc::clone(&core.database);
-                // Apache would find its newer txns in its log again after a restart: they must not be newer than the
-                // snapshot it writes (ARCHITECTURE.md, "Forgetting"). The beginning of an epoch would say too much:
-                // whoever has that has all that was before it.
-                let has_more = !learner.is_zkd() && zxid > last;
-                if has_more && zxid.counter() == 0 && reign.phase < Phase::Serving {
-                    return;
-                }
-                let start = core.begin_walk(&mut database.write(), WalkFor::Learner(link));
-                // While the tree is walked for somebody else, this one goes on waiting.
-                let Some(mut start) = start else { return };
-                if has_more {
-                    start.zxid = zxid;
-                }
-                let out = std::mem::take(&mut learner.out);
-                if !out.is_empty() {
-                    core.output(Output::ToLearner(link, out));
-                }
-                core.output(Output::DatabaseToLearner(link, start));
-                self.complete(core, link);
-            }
-        }
-    }
-
-    pub(super) fn log_read(&mut self, core: &mut Core, link: LinkId, txns: Option<Vec<Logged>>) {
-        let Some(reign) = &mut self.reign else { return };
-        let Some(learner) = reign.learners.get_mut(&link) else { return };
-        let Stage::Reading(from, until) = learner.stage else { return };
-        // The window is bounded in bytes whoever needs it.
-        let is_kept = core.history.bounds().is_none_or(|(min, _)| min <= until);
-        let Some(txns) = txns.filter(|_| is_kept) else {
-            core.history.release();
-            // The log does not lead there: the whole database does.
-            learner.stage = Stage::Waiting(Zxid(-1));
-            self.synchronise(core, link);
-            return;
-        };
-        let read = txns.last().map_or(from, |(zxid, _)| *zxid);
-        let last = core.history.bounds().map_or(read, |(_, max)| max);
-        learner.send(&Packet::Diff(last));
-        learner.send_committed(txns.iter());
-        learner.send_committed(core.history.behind(read));
-        // Not before the rest was taken from the window.
-        core.history.release();
-        self.complete(core, link);
-    }
-
-    /// NEWLEADER, and behind it all that is not committed yet (zab.md 12.1).
-    fn complete(&mut self, core: &Core, link: LinkId) {
-        let Some(reign) = &mut self.reign else { return };
-        let zxid = reign.zxid();
-        let Some(learner) = reign.learners.get_mut(&link) else { return };
-        let config = Some(core.ensemble().membership.committed.text().into());
-        learner.send(&Packet::NewLeader { zxid, config });
-        for (zxid, txn) in core.in_flight.txns() {
-            let committed = zxid <= core.committed;
-            if learner.is_observer() {
-                if committed {
-                    learner.send(&Packet::Inform { zxid, txn: txn.clone() });
-                }
-                continue;
-            }
-            learner.send(&Packet::Proposal { zxid, txn: txn.clone() });
-            if committed {
-                learner.send(&Packet::Commit(zxid));
-            }
-        }
-        learner.given = core.database.read().last_zxid();
-        learner.stage = Stage::Syncing;
-    }
-
-    /// A walk has ended, this leader's or another's.
-    pub(super) fn walk_ended(&mut self, core: &mut Core, whom: WalkFor, whole: bool) {
-        if let (WalkFor::Learner(link), false) = (whom, whole) {
-            self.close(core, link, "the database could not be sent");
-        }
-        self.synchronise_waiting(core);
-    }
-
-    fn ack(&mut self, core: &mut Core, now: Now, link: LinkId, zxid: Zxid) -> Outcome {
-        let Some(reign) = &mut self.reign else { return Ok(()) };
-        let epoch_zxid = reign.zxid();
-        let Some(learner) = reign.learners.get_mut(&link) else { return Ok(()) };
-        if zxid == epoch_zxid {
-            if learner.stage > Stage::Syncing {
-                return Ok(());
-            }
-            learner.stage = Stage::Synced;
-            if learner.is_zkd() {
-                // Others may say so before it is on their disks (zab.md 12).
-                learner.acked = learner.acked.max(learner.given);
-            }
-            tracing::info!(learner = ?learner.sid, "a learner is synchronised");
-            if let Some(sid) = learner.sid.filter(|_| learner.voter) {
-                reign.joined.insert(sid);
-                if learner.acked > Zxid::ZERO {
-                    reign.acks.note(sid, learner.acked);
-                }
-            }
-            if self.is_serving() {
-                self.let_serve(link);
-                self.stand(core);
-                self.commit(core);
-                return Ok(());
-            }
-            return self.try_begin(core, now);
-        }
-        if zxid.epoch() != epoch_zxid.epoch() || zxid > core.last_logged {
-            return Ok(());
-        }
-        learner.acked = learner.acked.max(zxid);
-        if let Some(sid) = learner.sid.filter(|_| learner.voter && learner.stage >= Stage::Synced) {
-            reign.acks.note(sid, learner.acked);
-            self.commit(core);
         }
         Ok(())
     }
@@ -534,10 +391,16 @@ impl Leading {
         reign.since_ms = now.steady_ms;
         let zxid = reign.zxid();
         reign.check_at_ms = now.steady_ms + core.rules.tick_ms;
-        core.committed = zxid;
         core.database.write().begin_epoch(zxid);
         reign.broadcast = zxid;
         tracing::info!(epoch = reign.epoch, "leading");
+        if !core.membership().proposed.as_ref().is_none_or(|next| core.stays_leader(core.me(), next)) {
+            // The last leader's reconfiguration is completed, and it is without this one: the others see that at UPTODATE,
+            // and hold an election.
+            reign.deposed = Some(Deposed { heir: None, until_ms: now.steady_ms + core.leave_patience_ms() });
+        }
+        core.commit(zxid);
+        core.publish_members(now);
         let serving = Serving::begin(core, now, zxid)?;
         self.serving = Some(serving);
         for link in self.links(|learner| learner.stage == Stage::Synced) {
@@ -555,70 +418,11 @@ impl Leading {
             serves: self.takes_clients(core),
             epoch: reign.epoch,
             leader: Some(core.me()),
-            learners: standing(&reign.learners),
+            learners: standing(&reign.learners, &core.quorums()),
             since: reign.zxid(),
             since_ms: reign.since_ms,
+            ..Standing::default()
         });
-    }
-
-    /// Sends what was proposed since the last time.
-    fn broadcast(&mut self, core: &Core) {
-        let Some(reign) = &mut self.reign else { return };
-        if core.last_logged <= reign.broadcast {
-            return;
-        }
-        let from = reign.broadcast;
-        for (zxid, txn) in core.in_flight.txns().filter(|(zxid, _)| *zxid > from) {
-            let packet = Packet::Proposal { zxid, txn: txn.clone() };
-            for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
-                if !learner.is_observer() {
-                    learner.send(&packet);
-                }
-            }
-        }
-        reign.broadcast = core.last_logged;
-    }
-
-    /// Commits what a quorum has made durable.
-    fn commit(&mut self, core: &mut Core) {
-        self.broadcast(core);
-        let Some(reign) = self.reign.as_mut().filter(|reign| reign.phase == Phase::Serving) else { return };
-        let Some(upto) = reign.acks.committed(core.quorums()).filter(|upto| *upto > core.committed) else { return };
-        let newly = |zxid: Zxid| zxid > core.committed && zxid <= upto;
-        for (zxid, txn) in core.in_flight.txns().filter(|(zxid, _)| newly(*zxid)) {
-            let (commit, inform) = (Packet::Commit(zxid), Packet::Inform { zxid, txn: txn.clone() });
-            for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
-                learner.send(if learner.is_observer() { &inform } else { &commit });
-            }
-            // Between this txn and the next: a learner matches what comes back to what it has sent, in order.
-            while let Some((_, link)) = reign.syncs.pop_front_if(|(behind, _)| *behind <= zxid) {
-                if let Some(learner) = reign.learners.get_mut(&link) {
-                    learner.send(&Packet::Sync);
-                }
-            }
-        }
-        core.committed = upto;
-    }
-
-    /// A learner's client wants to see what has been proposed so far: at once, if all of it is committed.
-    fn sync(&mut self, core: &Core, link: LinkId) {
-        match &mut self.reign {
-            Some(reign) if core.last_logged > core.committed => reign.syncs.push_back((core.last_logged, link)),
-            Some(_) | None => self.send(link, &Packet::Sync),
-        }
-    }
-
-    /// How many of them wait.
-    pub(super) fn pending_syncs(&self) -> usize {
-        self.reign.as_ref().map_or(0, |reign| reign.syncs.len())
-    }
-
-    /// Applies what is committed, and answers.
-    pub(super) fn apply(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
-        let Some(serving) = &mut self.serving else { return };
-        let applied = core.apply(now, core.committed, wake);
-        serving.applied(core.database.read().last_zxid());
-        serving.ended(core, &applied.ended, wake);
     }
 
     pub(super) fn tick(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) -> Outcome {
@@ -656,23 +460,61 @@ impl Leading {
         }
     }
 
-    /// A leader without a quorum steps down (EN-14).
+    /// A leader without a quorum steps down (EN-14); so does one that another one follows, once they have gone there.
     fn check(&mut self, core: &Core, now: Now) -> Outcome {
-        let Some(reign) = self.reign.as_mut().filter(|reign| reign.phase == Phase::Serving) else { return Ok(()) };
-        if now.steady_ms < reign.check_at_ms {
-            return Ok(());
-        }
+        let is_due = |reign: &&mut Reign| now.steady_ms >= reign.check_at_ms || reign.deposed.is_some();
+        let serves = |reign: &&mut Reign| reign.phase == Phase::Serving;
+        let Some(reign) = self.reign.as_mut().filter(serves).filter(is_due) else { return Ok(()) };
         reign.check_at_ms = now.steady_ms + core.rules.tick_ms;
-        let me = core.me();
+        let deposed = reign.deposed;
+        let synced = self.followers(core, now, true);
+        let has_quorum = core.quorums().is_quorum(|sid| sid == core.me() || synced.contains(&sid));
+        match deposed {
+            Some(Deposed { heir: Some(heir), until_ms }) if !has_quorum || now.steady_ms >= until_ms => {
+                Err(Leave::to(heir, "by a reconfiguration the leader is"))
+            }
+            Some(Deposed { until_ms, .. }) if !has_quorum || now.steady_ms >= until_ms => {
+                Err(Leave::because("by a reconfiguration this server does not lead"))
+            }
+            None if !has_quorum => Err(Leave::because(format!("no quorum follows any more, only {synced:?}"))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Writes of this server's clients.
+    pub(super) fn writes(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        requests: Vec<WriteRequest>,
+        wake: &mut Vec<Waker>,
+    ) -> Outcome {
+        let reconfigures = requests.iter().any(|request| request.op == OpCode::RECONFIG);
+        let followers = self.followers(core, now, reconfigures);
+        match &mut self.serving {
+            Some(serving) if self.reign.as_ref().is_none_or(|reign| reign.deposed.is_none()) => {
+                serving.writes(core, now, requests, &followers, wake)
+            }
+            Some(_) | None => {
+                requests.iter().for_each(|request| drop_request(&request.lane, wake));
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether what is prepared can still be committed.
+    fn takes_writes(&self) -> bool {
+        self.is_serving() && self.reign.as_ref().is_none_or(|reign| reign.deposed.is_none())
+    }
+
+    /// The servers that follow this one and have its history, if somebody `wants` to know.
+    fn followers(&self, core: &Core, now: Now, wants: bool) -> BTreeSet<Sid> {
+        let Some(reign) = self.reign.as_ref().filter(|_| wants) else { return BTreeSet::new() };
         let patience_ms = core.ticks_ms(core.ensemble().sync_limit);
         let alive = |learner: &&Learner| {
             learner.stage >= Stage::Synced && now.steady_ms.saturating_sub(learner.heard_ms) <= patience_ms
         };
-        let synced: BTreeSet<_> = reign.learners.values().filter(alive).filter_map(|learner| learner.sid).collect();
-        if core.quorums().is_quorum(|sid| sid == me || synced.contains(&sid)) {
-            return Ok(());
-        }
-        Err(Leave::because(format!("no quorum follows any more, only {synced:?}")))
+        reign.learners.values().filter(alive).filter_map(Learner::follower).collect()
     }
 
     /// Hands over what is to be sent.
@@ -691,8 +533,20 @@ impl Leading {
         let serving = self.serving.as_ref().filter(|_| !core.disk_full && !core.stopping).map(Serving::next_deadline);
         let reign = self.reign.as_ref().map(|reign| {
             let phase = if reign.phase < Phase::Serving { reign.phase_until_ms } else { reign.check_at_ms };
-            phase.min(reign.ping_at_ms)
+            let left = reign.deposed.map_or(u64::MAX, |deposed| deposed.until_ms);
+            phase.min(reign.ping_at_ms).min(left)
         });
         serving.into_iter().chain(reign).min()
+    }
+}
+
+/// The configuration that an ensemble began with gets the first leader's epoch for its version, so that it is newer than
+/// that of whoever joins later (EN-31).
+fn establish(core: &mut Core, epoch: Zxid) {
+    let membership = core.membership();
+    if membership.committed.version() == 0 && membership.proposed.is_none() {
+        let mut members = membership.committed.clone();
+        members.set_version(epoch.0);
+        core.propose_members(members);
     }
 }

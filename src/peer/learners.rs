@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::rules::EnsembleRules;
 use super::standing::LearnerStanding;
 use crate::ids::{LinkId, Sid, Zxid};
-use crate::zab::{LearnerInfo, Logged, Packet};
+use crate::zab::{Ensemble, LearnerInfo, Logged, Packet, Quorums};
 
 /// How far a learner has come (zab.md 3, 4, 6).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -35,7 +34,6 @@ pub(super) struct Learner {
     pub(super) info: Option<LearnerInfo>,
     /// Its number, if it is one that a server can have.
     pub(super) sid: Option<Sid>,
-    pub(super) voter: bool,
     /// When it was last heard of.
     pub(super) heard_ms: u64,
     /// The last txn that it has acknowledged.
@@ -54,7 +52,6 @@ impl Learner {
             stage: Stage::Connected,
             info: None,
             sid: None,
-            voter: false,
             heard_ms: now_ms,
             acked: Zxid::ZERO,
             given: Zxid::ZERO,
@@ -65,6 +62,11 @@ impl Learner {
 
     pub(super) fn is_observer(&self) -> bool {
         self.info.is_some_and(|info| info.observer)
+    }
+
+    /// Its number, if it acknowledges what is proposed. Whether that counts is for the quorums to say.
+    pub(super) fn follower(&self) -> Option<Sid> {
+        self.sid.filter(|_| !self.is_observer())
     }
 
     pub(super) fn is_zkd(&self) -> bool {
@@ -121,10 +123,10 @@ impl Learner {
 /// All learners.
 pub(super) type Learners = BTreeMap<LinkId, Learner>;
 
-pub(super) fn standing(learners: &Learners) -> Vec<LearnerStanding> {
+pub(super) fn standing(learners: &Learners, quorums: &Quorums<'_>) -> Vec<LearnerStanding> {
     let seen = |learner: &Learner| LearnerStanding {
         sid: learner.sid,
-        voter: learner.voter,
+        voter: learner.follower().is_some_and(|sid| quorums.is_voter(sid)),
         observer: learner.is_observer(),
         synced: learner.stage >= Stage::Synced,
     };
@@ -143,13 +145,12 @@ pub(super) enum Heir {
 }
 
 /// Looks for an heir among the zkds: others would not understand. `last` is the last txn of this epoch, if there was one.
-pub(super) fn heir(learners: &Learners, rules: &EnsembleRules, me: Sid, last: Option<Zxid>) -> Heir {
+pub(super) fn heir(learners: &Learners, ensemble: &Ensemble, me: Sid, last: Option<Zxid>) -> Heir {
     let serving = || learners.values().filter(|learner| learner.is_serving());
-    let ensemble = &rules.membership.committed;
     if !ensemble.is_quorum(|sid| sid != me && serving().any(|learner| learner.sid == Some(sid))) {
         return Heir::Nobody;
     }
-    let may_lead = |learner: &Learner| learner.sid.filter(|sid| learner.voter && ensemble.weight(*sid) > 0);
+    let may_lead = |learner: &Learner| learner.follower().filter(|sid| can_lead(ensemble, *sid));
     let has_all = |learner: &Learner| last.is_none_or(|last| learner.acked >= last);
     let heirs = serving().filter(|learner| learner.is_zkd());
     match heirs.filter_map(|learner| Some((has_all(learner), may_lead(learner)?))).max() {
@@ -157,4 +158,15 @@ pub(super) fn heir(learners: &Learners, rules: &EnsembleRules, me: Sid, last: Op
         Some((false, _)) => Heir::NotYet,
         None => Heir::Nobody,
     }
+}
+
+fn can_lead(ensemble: &Ensemble, sid: Sid) -> bool {
+    ensemble.is_voter(sid) && ensemble.weight(sid) > 0
+}
+
+/// Who is to lead by a reconfiguration that is without this leader: of those that have it, who has acknowledged the most.
+pub(super) fn designated(learners: &Learners, next: &Ensemble, me: Sid) -> Option<Sid> {
+    let follows = |learner: &&Learner| learner.stage >= Stage::Synced && learner.acked >= next.zxid();
+    let heirs = learners.values().filter(follows).filter_map(|learner| Some((learner.acked, learner.follower()?)));
+    heirs.filter(|(_, sid)| *sid != me && can_lead(next, *sid)).max().map(|(_, sid)| sid)
 }

@@ -16,6 +16,7 @@ mod following;
 mod leading;
 mod learners;
 mod local;
+mod members;
 mod reading;
 mod restore;
 mod rules;

@@ -31,6 +31,8 @@ pub struct PeerRules {
 pub struct EnsembleRules {
     /// Who is in it when the server starts.
     pub membership: Membership,
+    /// `standaloneEnabled`: a reconfiguration must leave two voters.
+    pub standalone_enabled: bool,
     /// `initLimit`, ticks: how long following a new leader may take.
     pub init_limit: u32,
     /// `syncLimit`, ticks: how long one may be silent.

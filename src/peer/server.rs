@@ -15,7 +15,7 @@ use crate::ids::{Now, Sid, Zxid};
 use crate::pipeline::{Lane, WriteRequest};
 use crate::session::Sessions;
 use crate::storage::epochs::EpochFile;
-use crate::zab::{Candidacy, Election, PeerState, Quorums, Vote};
+use crate::zab::{Candidacy, Election, Ensemble, Notification, PeerState, Quorums, Vote};
 
 /// One server.
 #[derive(Debug)]
@@ -52,10 +52,7 @@ impl Peer {
     /// A server over a database that was recovered.
     #[must_use]
     pub fn new(rules: PeerRules, beginning: Beginning, now: Now) -> Self {
-        let election = rules
-            .ensemble
-            .as_ref()
-            .map(|ensemble| Election::new(rules.sid, ensemble.election, ensemble.membership.committed.text().into()));
+        let election = rules.ensemble.as_ref().map(|ensemble| Election::new(rules.sid, ensemble.election));
         let core = Core::new(rules, beginning, now);
         let mut peer = Self {
             core,
@@ -160,7 +157,7 @@ impl Peer {
             Input::Durable(durable) => {
                 self.core.durable = self.core.durable.max(durable);
                 match &mut self.role {
-                    Role::Leading(leading) => leading.durable(&mut self.core),
+                    Role::Leading(leading) => leading.durable(&mut self.core, now),
                     Role::Following(following) => following.durable(&mut self.core, now, wake),
                     Role::WindingUp { .. } | Role::Looking { .. } => {}
                 }
@@ -240,6 +237,7 @@ impl Peer {
                 }
             }
             Input::Notified(from, notification) => {
+                self.learn_members(now, &notification, wake)?;
                 self.elect(now, wake, |election, quorums| election.receive(now, from, &notification, quorums))?;
             }
             Input::Reachable(sid, reachable) => {
@@ -256,10 +254,7 @@ impl Peer {
 
     fn writes(&mut self, now: Now, requests: Vec<WriteRequest>, wake: &mut Vec<Waker>) -> Outcome {
         match &mut self.role {
-            Role::Leading(leading) => match &mut leading.serving {
-                Some(serving) => serving.writes(&mut self.core, now, requests, wake),
-                None => refuse_all(requests, wake),
-            },
+            Role::Leading(leading) => leading.writes(&mut self.core, now, requests, wake),
             Role::Following(following) => {
                 following.writes(&mut self.core, now, requests, wake);
                 Ok(())
@@ -336,6 +331,28 @@ impl Peer {
         }
     }
 
+    /// Who looks for a leader takes the members that others say are in force, if they are newer, and looks anew among
+    /// those (election.md 6).
+    fn learn_members(&mut self, now: Now, heard: &Notification, wake: &mut Vec<Waker>) -> Outcome {
+        let Role::Looking { .. } = self.role else { return Ok(()) };
+        let Some(text) = heard.config.as_deref().filter(|_| self.core.reconfigures()) else { return Ok(()) };
+        // A text that is none is no reason not to hear the vote.
+        let Ok(members) = Ensemble::parse(&String::from_utf8_lossy(text)) else { return Ok(()) };
+        if !self.core.adopt_members(now, members) {
+            return Ok(());
+        }
+        if self.core.has_unlogged {
+            return Err(Leave::because("this server is to vote, and has kept no log so far"));
+        }
+        let own = self.candidacy();
+        self.elect(now, wake, |election, quorums| election.look(now, own, quorums))
+    }
+
+    /// What this server brings to an election.
+    fn candidacy(&self) -> Candidacy {
+        Candidacy { zxid: self.core.last_zxid(), epoch: self.core.epochs.current }
+    }
+
     fn notify(&mut self) {
         let Some(election) = &mut self.election else { return };
         while let Some((sid, notification)) = election.poll_send() {
@@ -356,7 +373,7 @@ impl Peer {
             self.role = Role::Leading(Box::new(Leading::elected(&mut self.core, now, patience_ms)?));
         } else {
             tracing::info!(?leader, zxid = %vote.zxid, round = vote.round, "another server was elected");
-            let observes = self.core.ensemble().membership.committed.is_observer(self.core.me());
+            let observes = self.core.observes();
             election.settle(if observes { PeerState::Observing } else { PeerState::Following }, vote);
             self.role = Role::Following(Box::new(Following::begin(&mut self.core, now, leader)));
         }
@@ -372,7 +389,7 @@ impl Peer {
             Role::Leading(_) => self.core.output(Output::Listen(false)),
             Role::Following(following) => {
                 following.leave(&mut self.core);
-                if self.core.ensemble().membership.committed.is_observer(self.core.me()) {
+                if self.core.observes() && heir.is_none() {
                     let chance_ms = self.core.random.u64(0..self.core.ensemble().observer_delay_ms.max(1));
                     not_before_ms += self.core.ensemble().observer_reconnect_ms + chance_ms;
                 }
@@ -382,6 +399,7 @@ impl Peer {
         self.role = Role::WindingUp { not_before_ms, heir };
         self.core.history.release_all();
         self.core.cut_clients(wake);
+        self.core.write_unlogged(now, wake);
         if let Some(election) = &mut self.election {
             election.rest();
         }
@@ -418,7 +436,7 @@ impl Peer {
         let patience_ms = self.core.rules.tick_ms.max(READ_ONLY_AFTER_MS);
         let read_only_at_ms = self.core.ensemble().read_only_mode.then_some(now.steady_ms + patience_ms);
         self.role = Role::Looking { read_only_at_ms, reading: None };
-        let own = Candidacy { zxid: self.core.last_zxid(), epoch: self.core.epochs.current };
+        let own = self.candidacy();
         if let Err(leave) = self.elect(now, wake, |election, quorums| election.look(now, own, quorums)) {
             // A server that is a quorum by itself, and cannot lead: nothing else would help.
             self.core.send(Output::Fail(leave.reason));

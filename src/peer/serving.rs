@@ -1,12 +1,13 @@
 //! What only the one who orders writes does, be it a leader or a server alone: prepare, track sessions, reap.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::Waker;
 
 use super::Output;
 use super::core::{Core, Leave, Outcome, drop_request};
 use super::local::LocalSessions;
-use crate::ids::{ConnectionId, LinkId, Now, SessionId, Zxid};
+use crate::ids::{ConnectionId, LinkId, Now, SessionId, Sid, Zxid};
 use crate::jute::int;
 use crate::pipeline::{
     Asker, Greeting, Lane, Origin, Prepare, Prepared, SyncRequest, Work, WriteRequest, makes_ephemeral,
@@ -14,7 +15,7 @@ use crate::pipeline::{
 use crate::proto::{ErrorCode, OpCode, OpKind, Request};
 use crate::session::{Session, SessionOwner, Sessions, password};
 use crate::tree::Tree;
-use crate::zab::LearnerRequest;
+use crate::zab::{LearnerRequest, next_members};
 
 /// The one who orders writes.
 #[derive(Debug)]
@@ -121,11 +122,13 @@ impl Serving {
         propose(core, prepared, origin)
     }
 
+    /// Writes of this server's clients; `followers` have all of the history.
     pub(super) fn writes(
         &mut self,
         core: &mut Core,
         now: Now,
         requests: Vec<WriteRequest>,
+        followers: &BTreeSet<Sid>,
         wake: &mut Vec<Waker>,
     ) -> Outcome {
         let database = Arc::clone(&core.database);
@@ -147,6 +150,7 @@ impl Serving {
                 continue;
             }
             let asker = Asker { session, cxid: xid, identities: &identities, is_local: false };
+            let tree = database.tree();
             if self.is_local_here(session, lane.id) {
                 if op == OpCode::CLOSE_SESSION {
                     self.local.as_mut().map(|local| local.remove(session));
@@ -154,12 +158,12 @@ impl Serving {
                     continue;
                 }
                 if core.ensemble().local_sessions_upgrade && makes_ephemeral(op, &body) {
-                    self.upgrade(core, now, database.tree(), session)?;
+                    self.upgrade(core, now, tree, session)?;
                 }
             }
             let is_local = self.is_local_here(session, lane.id);
             let prepared = match self.sessions.get_mut(session) {
-                _ if is_local => self.prepare.request(now, database.tree(), Asker { is_local, ..asker }, (op, &body)),
+                _ if is_local => self.prepare(core, now, tree, Asker { is_local, ..asker }, (op, &body), followers),
                 Some(tracked) if !tracked.closing => {
                     let here = SessionOwner::Connection(lane.id);
                     if *tracked.owner.get_or_insert(here) != here {
@@ -168,9 +172,9 @@ impl Serving {
                         continue;
                     }
                     tracked.closing = op == OpCode::CLOSE_SESSION;
-                    self.prepare.request(now, database.tree(), asker, (op, &body))
+                    self.prepare(core, now, tree, asker, (op, &body), followers)
                 }
-                Some(_) | None => self.prepare.refuse(now, database.tree(), session, xid, ErrorCode::SESSION_EXPIRED),
+                Some(_) | None => self.prepare.refuse(now, tree, session, xid, gone(core, op)),
             };
             if let (Origin::Request { layouts, .. }, Prepared::Txn { layouts: prepared, .. }) = (&mut origin, &prepared)
             {
@@ -204,6 +208,7 @@ impl Serving {
         now: Now,
         link: LinkId,
         request: &LearnerRequest,
+        followers: &BTreeSet<Sid>,
     ) -> Outcome {
         let LearnerRequest { session, cxid, op, body, identities } = request;
         let (session, cxid, op, here) = (*session, *cxid, *op, SessionOwner::Learner(link));
@@ -227,13 +232,15 @@ impl Serving {
                     tracked.heartbeat.touch(now.steady_ms);
                     if *tracked.owner.get_or_insert(here) == here {
                         tracked.closing = op == OpCode::CLOSE_SESSION;
-                        self.prepare.request(now, tree, asker, (op, body))
+                        self.prepare(core, now, tree, asker, (op, body), followers)
                     } else {
                         self.prepare.refuse(now, tree, session, cxid, ErrorCode::SESSION_MOVED)
                     }
                 }
-                None if maybe_local => self.prepare.request(now, tree, Asker { is_local: true, ..asker }, (op, body)),
-                Some(_) | None => self.prepare.refuse(now, tree, session, cxid, ErrorCode::SESSION_EXPIRED),
+                None if maybe_local => {
+                    self.prepare(core, now, tree, Asker { is_local: true, ..asker }, (op, body), followers)
+                }
+                Some(_) | None => self.prepare.refuse(now, tree, session, cxid, gone(core, op)),
             }
         };
         // Whatever was forwarded comes back as exactly one txn (zab.md 7).
@@ -242,6 +249,27 @@ impl Serving {
             prepared => prepared,
         };
         propose(core, prepared, Origin::Nobody)
+    }
+
+    fn prepare(
+        &mut self,
+        core: &Core,
+        now: Now,
+        tree: &Tree,
+        asker: Asker<'_>,
+        (op, body): (OpCode, &[u8]),
+        followers: &BTreeSet<Sid>,
+    ) -> Prepared {
+        if op != OpCode::RECONFIG {
+            return self.prepare.request(now, tree, asker, (op, body));
+        }
+        self.prepare.reconfig(now, tree, asker, body, |request, zxid| {
+            // A server alone does not reconfigure (EN-27).
+            let membership = core.membership.as_ref().ok_or(ErrorCode::UNIMPLEMENTED)?;
+            let follows = |sid: Sid| sid == core.me() || followers.contains(&sid);
+            let next = next_members(membership, request, zxid, core.ensemble().standalone_enabled, follows)?;
+            Ok(next.text())
+        })
     }
 
     /// Whether a session may go on at a learner; then it belongs there.
@@ -319,6 +347,12 @@ impl Serving {
         let local = self.local.as_ref().and_then(LocalSessions::next_deadline);
         self.sessions.next_deadline().into_iter().chain(local).fold(self.reap_at_ms, u64::min)
     }
+}
+
+/// What a session gets that has ended.
+fn gone(core: &Core, op: OpCode) -> ErrorCode {
+    let disabled = op == OpCode::RECONFIG && !core.rules.prepare.reconfig_enabled;
+    if disabled { ErrorCode::RECONFIG_DISABLED } else { ErrorCode::SESSION_EXPIRED }
 }
 
 fn propose(core: &mut Core, prepared: Prepared, origin: Origin) -> Outcome {

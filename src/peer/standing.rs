@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{Epoch, SessionId, Sid, Zxid};
+use crate::zab::Membership;
 
 /// What a server is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -54,6 +55,8 @@ pub struct Standing {
     pub since: Zxid,
     /// When it began to serve, steady clock, ms.
     pub since_ms: u64,
+    /// Who is in the ensemble; `None` for a server alone.
+    pub membership: Option<Membership>,
 }
 
 /// What `dump` tells of sessions. Making it takes as long as there are sessions.

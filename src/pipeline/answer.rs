@@ -35,6 +35,10 @@ fn put_one(op: OpCode, txn: &Txn<'_>, stat: Option<Stat>, out: &mut Vec<u8>) {
                 stat.unwrap_or_default().encode(out);
             }
         }
+        Txn::SetData(set) if op == OpCode::RECONFIG => {
+            out.buffer(set.data);
+            stat.unwrap_or_default().encode(out);
+        }
         Txn::SetData(_) | Txn::SetAcl(_) => stat.unwrap_or_default().encode(out),
         Txn::Delete(_)
         | Txn::Check(..)

@@ -12,7 +12,7 @@ use crate::ids::{Now, SessionId, Zxid};
 use crate::jute::{JuteError, JuteWrite};
 use crate::path;
 use crate::proto::{
-    AclBytes, CheckVersion, Create, CreateMode, ErrorCode, MultiOp, OpCode, Perms, Request, SetAcl, SetData,
+    AclBytes, CheckVersion, Create, CreateMode, ErrorCode, MultiOp, OpCode, Perms, Reconfig, Request, SetAcl, SetData,
 };
 use crate::tree::{Contents, LIMITS, Owner, StoredStat, TTL_MAX_MS, Tree};
 use crate::txn::{CreateKind, CreateTxn, SetAclTxn, SetDataTxn, Txn, TxnDigest, TxnHeader};
@@ -136,6 +136,42 @@ impl Prepare {
         self.txn(now, tree, Asker::of(session, cxid), OpCode::ERROR, |_, _, _| Err(error))
     }
 
+    /// Prepares a reconfiguration: `next` makes the text of the configuration that this zxid is to establish. Who may ask
+    /// is looked at last (EN-29).
+    pub fn reconfig(
+        &mut self,
+        now: Now,
+        tree: &Tree,
+        asker: Asker<'_>,
+        body: &[u8],
+        next: impl FnOnce(&Reconfig<'_>, Zxid) -> Result<String, ErrorCode>,
+    ) -> Prepared {
+        let Ok((_, Request::Reconfig(request))) = Request::decode(OpCode::RECONFIG, body) else {
+            return Prepared::Refused(ErrorCode::MARSHALLING);
+        };
+        self.txn(now, tree, asker, OpCode::RECONFIG, |this, asked, out| {
+            if !this.rules.reconfig_enabled {
+                return Err(ErrorCode::RECONFIG_DISABLED);
+            }
+            let text = next(&request, asked.header.zxid)?;
+            let before = this.outstanding.find(asked.tree, path::CONFIG).ok_or(ErrorCode::NO_NODE)?;
+            this.check_acl(asked, &before, Perms::WRITE)?;
+            this.put_config(asked, &before, &text, out);
+            Ok(Box::default())
+        })
+    }
+
+    fn put_config(&mut self, asked: &Asked<'_>, before: &FutureZnode, text: &str, out: &mut BytesMut) {
+        // Any version is this one's, as in the reference.
+        let txn = SetDataTxn { path: path::CONFIG.into(), data: Some(text.as_bytes()), version: -1 };
+        Txn::SetData(txn).encode(OpCode::RECONFIG, out);
+        let mut after = before.clone();
+        (after.stat.version, after.stat.mzxid, after.stat.mtime) = (-1, asked.header.zxid.0, asked.header.time_ms);
+        after.data_length = text.len();
+        after.contents = self.contents(path::CONFIG, Some(text.as_bytes()));
+        self.outstanding.change(asked.header.zxid, path::CONFIG, Some(before), Some(after));
+    }
+
     /// Prepares a new session.
     pub fn create_session(&mut self, now: Now, tree: &Tree, session: SessionId, timeout_ms: i32) -> Prepared {
         self.txn(now, tree, Asker::of(session, 0), OpCode::CREATE_SESSION, |_, _, out| {
@@ -220,10 +256,8 @@ impl Prepare {
             Request::SetAcl(set_acl) => self.set_acl(asked, set_acl, out)?,
             Request::Multi(ops) => return self.multi(asked, ops, out),
             Request::CloseSession => self.close(asked, out),
-            Request::Reconfig(_) if !self.rules.reconfig_enabled => return Err(ErrorCode::RECONFIG_DISABLED),
-            // Standalone servers do not reconfigure (EN-27).
-            Request::Reconfig(_) => return Err(ErrorCode::UNIMPLEMENTED),
-            Request::Exists(_)
+            Request::Reconfig(_)
+            | Request::Exists(_)
             | Request::GetData(_)
             | Request::GetAcl(_)
             | Request::GetChildren(_)

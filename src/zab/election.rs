@@ -6,8 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
-
 use super::ensemble::Ensemble;
 use super::notification::{NO_SERVER, NOTIFICATION_VERSION, Notification, PeerState, Vote};
 use crate::ids::{Epoch, Now, Sid, Zxid};
@@ -97,7 +95,6 @@ pub struct Election {
     rules: ElectionRules,
     /// The logical clock: only in memory, one up with each search.
     round: i64,
-    config: Bytes,
     search: Option<Search>,
     /// What is told to those who look while this server does not.
     standing: Option<(PeerState, Vote)>,
@@ -106,11 +103,11 @@ pub struct Election {
 }
 
 impl Election {
-    /// A server that is not looking yet. `config` is the text of the committed configuration.
+    /// A server that is not looking yet.
     #[must_use]
-    pub fn new(me: Sid, rules: ElectionRules, config: Bytes) -> Self {
+    pub const fn new(me: Sid, rules: ElectionRules) -> Self {
         let (search, standing) = (None, None);
-        Self { me, rules, round: 0, config, search, standing, unreachable: BTreeSet::new(), outbox: VecDeque::new() }
+        Self { me, rules, round: 0, search, standing, unreachable: BTreeSet::new(), outbox: VecDeque::new() }
     }
 
     /// The logical clock.
@@ -188,7 +185,7 @@ impl Election {
         if self.unreachable.remove(&sid)
             && let Some(search) = &self.search
         {
-            let message = self.message(PeerState::Looking, search.proposal);
+            let message = notification(quorums, PeerState::Looking, search.proposal);
             self.outbox.push_back((sid, message));
         }
         None
@@ -219,12 +216,12 @@ impl Election {
             return None;
         }
         if !quorums.is_voter(from) {
-            self.answer_outsider(from);
+            self.answer_outsider(from, quorums);
             return None;
         }
         if self.search.is_none() {
             if let (PeerState::Looking, Some((state, vote))) = (heard.state, self.standing) {
-                let message = self.message(state, vote);
+                let message = notification(quorums, state, vote);
                 self.outbox.push_back((from, message));
             }
             return None;
@@ -237,10 +234,10 @@ impl Election {
     }
 
     /// Observers, and servers that join or were removed, are told how things stand whatever they say.
-    fn answer_outsider(&mut self, from: Sid) {
+    fn answer_outsider(&mut self, from: Sid, quorums: Quorums<'_>) {
         let message = match (&self.search, self.standing) {
-            (Some(search), _) => self.message(PeerState::Looking, search.proposal),
-            (None, Some((state, vote))) => self.message(state, Vote { round: self.round, ..vote }),
+            (Some(search), _) => notification(quorums, PeerState::Looking, search.proposal),
+            (None, Some((state, vote))) => notification(quorums, state, Vote { round: self.round, ..vote }),
             (None, None) => return,
         };
         self.outbox.push_back((from, message));
@@ -250,7 +247,7 @@ impl Election {
         let search = self.search.as_mut()?;
         if vote.round < self.round {
             // It is behind: it moves up when it hears of this round.
-            let message = self.message(PeerState::Looking, self.search.as_ref()?.proposal);
+            let message = notification(quorums, PeerState::Looking, self.search.as_ref()?.proposal);
             self.outbox.push_back((from, message));
             return None;
         }
@@ -291,7 +288,7 @@ impl Election {
 
     fn send_all(&mut self, quorums: Quorums<'_>) {
         let Some(search) = &self.search else { return };
-        let message = self.message(PeerState::Looking, search.proposal);
+        let message = notification(quorums, PeerState::Looking, search.proposal);
         for sid in quorums.voters().into_iter().filter(|sid| *sid != self.me) {
             self.outbox.push_back((sid, message.clone()));
         }
@@ -323,6 +320,9 @@ impl Election {
         }
         let (vote, entry) = (heard.vote, Heard { vote: heard.vote, state: heard.state });
         let (me, round) = (self.me, self.round);
+        // Whom to follow those in force decide alone: the leader counts whom it needs. One that is proposed here may be
+        // unknown to them, and forgotten.
+        let in_force = quorums.committed;
         let search = self.search.as_mut()?;
         if vote.round == round {
             search.votes.insert(from, entry);
@@ -332,7 +332,7 @@ impl Election {
                     _ => other.vote.leader == vote.leader,
                 })
             };
-            if quorums.is_quorum(agrees) && is_alive(me, round, vote, &search.votes) {
+            if in_force.is_quorum(agrees) && is_alive(me, round, vote, &search.votes) {
                 return Some(vote);
             }
         }
@@ -343,17 +343,18 @@ impl Election {
                 .get(&sid)
                 .is_some_and(|other| other.vote.leader == vote.leader && other.vote.epoch == vote.epoch)
         };
-        if quorums.is_quorum(agrees) && is_alive(me, round, vote, &search.settled) {
+        if in_force.is_quorum(agrees) && is_alive(me, round, vote, &search.settled) {
             self.round = vote.round;
             return Some(vote);
         }
         // Who has settled for somebody else does not agree any more.
         self.check_quorum(now, quorums)
     }
+}
 
-    fn message(&self, state: PeerState, vote: Vote) -> Notification {
-        Notification { state, vote, version: NOTIFICATION_VERSION, config: Some(self.config.clone()) }
-    }
+/// What is said with every vote: the configuration in force.
+fn notification(quorums: Quorums<'_>, state: PeerState, vote: Vote) -> Notification {
+    Notification { state, vote, version: NOTIFICATION_VERSION, config: Some(quorums.committed.text().into()) }
 }
 
 /// Rounds above this are nonsense: the next one must fit as well.

@@ -34,8 +34,7 @@ impl Room {
     }
 
     fn start(&mut self, sid: u8, zxid: Zxid, epoch: Epoch) {
-        let config = Bytes::from(self.ensemble.text());
-        let mut election = Election::new(Sid(sid), ElectionRules::default(), config);
+        let mut election = Election::new(Sid(sid), ElectionRules::default());
         let vote = election.look(at(self.now_ms), Candidacy { zxid, epoch }, quorums(&self.ensemble));
         self.elections.insert(Sid(sid), election);
         self.decide(Sid(sid), vote);
@@ -193,7 +192,7 @@ fn nobody_follows_a_dead_leader_on_hearsay() {
 #[test]
 fn votes_of_an_older_round_are_answered_and_do_not_count() {
     let three = ensemble(3);
-    let mut election = Election::new(Sid(1), ElectionRules::default(), Bytes::new());
+    let mut election = Election::new(Sid(1), ElectionRules::default());
     let own = Candidacy { zxid: Zxid::ZERO, epoch: 0 };
     for _ in 0..3 {
         assert_eq!(election.look(at(0), own, quorums(&three)), None);
@@ -240,7 +239,7 @@ fn an_observer_is_told_and_follows() {
 #[test]
 fn after_the_epoch_has_begun_its_number_is_told() {
     let three = ensemble(3);
-    let mut election = Election::new(Sid(2), ElectionRules::default(), Bytes::new());
+    let mut election = Election::new(Sid(2), ElectionRules::default());
     let vote = Vote { leader: 2, zxid: Zxid::ZERO, round: 1, epoch: 0 };
     election.settle(PeerState::Leading, vote);
     election.joined(1);

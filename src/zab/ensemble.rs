@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use crate::config::{Config, ConfigError, Members, ServerRole, ServerSpec};
-use crate::ids::Sid;
+use crate::ids::{Sid, Zxid};
 
 /// Who the servers are and what a quorum is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -124,6 +124,18 @@ impl Ensemble {
     #[must_use]
     pub fn version(&self) -> i64 {
         self.version
+    }
+
+    /// The same as a zxid.
+    #[must_use]
+    pub fn zxid(&self) -> Zxid {
+        Zxid(self.version)
+    }
+
+    /// Whether quorums are majorities of the voters.
+    #[must_use]
+    pub fn is_majority(&self) -> bool {
+        self.groups.is_none()
     }
 
     /// Says what established it.

@@ -3,7 +3,7 @@
 
 use super::{Ensemble, Quorums};
 use crate::config::ServerSpec;
-use crate::ids::Sid;
+use crate::ids::{Sid, Zxid};
 
 /// Who the members are, and who they will be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,15 +21,132 @@ impl Membership {
         Self { committed, proposed: None }
     }
 
-    /// What a quorum is.
+    /// What a quorum is, for whatever is no txn: votes, epochs, who follows.
     #[must_use]
     pub const fn quorums(&self) -> Quorums<'_> {
         Quorums { committed: &self.committed, proposed: self.proposed.as_ref() }
+    }
+
+    /// What a quorum is for this txn: from a reconfiguration on, itself included, one of both. Once that is committed,
+    /// those in force are enough again: whoever leads next must have it in its log, and so knows whom to ask.
+    #[must_use]
+    pub fn quorums_of(&self, txn: Zxid) -> Quorums<'_> {
+        let proposed = self.proposed.as_ref().filter(|proposed| proposed.zxid() <= txn);
+        Quorums { committed: &self.committed, proposed }
+    }
+
+    /// The txn that proposes the members to be, if there are such.
+    #[must_use]
+    pub fn pending(&self) -> Option<Zxid> {
+        self.proposed.as_ref().map(Ensemble::zxid)
+    }
+
+    /// The newest members that this server has seen.
+    #[must_use]
+    pub fn newest(&self) -> &Ensemble {
+        self.proposed.as_ref().unwrap_or(&self.committed)
+    }
+
+    /// Members are proposed. False: these are known, or older ones.
+    pub fn propose(&mut self, members: Ensemble) -> bool {
+        let is_news = members.version() > self.newest().version();
+        if is_news {
+            self.proposed = Some(members);
+        }
+        is_news
+    }
+
+    /// Everything up to this txn is committed. True: members are among it.
+    pub fn commit(&mut self, upto: Zxid) -> bool {
+        let members = self.proposed.take_if(|proposed| proposed.zxid() <= upto);
+        members.is_some_and(|members| {
+            self.committed = members;
+            true
+        })
+    }
+
+    /// Other servers say that these are in force. True: this server did not know.
+    pub fn adopt(&mut self, members: Ensemble) -> bool {
+        let is_news = members.version() > self.committed.version();
+        if is_news {
+            self.proposed.take_if(|proposed| proposed.version() <= members.version());
+            self.committed = members;
+        }
+        is_news
+    }
+
+    /// A history takes the place of this server's, and these are the members that it has come to, committed or not: no
+    /// others are proposed. True: that changes something.
+    pub fn rewrite(&mut self, history: Option<Ensemble>) -> bool {
+        let history = history.filter(|members| members.version() > self.committed.version());
+        let is_news = self.proposed != history;
+        self.proposed = history;
+        is_news
+    }
+
+    /// At the start: the files may lag behind the log, and be ahead of it, and the log is right. `last` is its last txn,
+    /// `history` as above. True: that changes something.
+    pub fn recover(&mut self, last: Zxid, history: Option<Ensemble>) -> bool {
+        let before = self.proposed.clone();
+        // Nobody was told that this server has what is not in its log. What begins with an epoch never is in any.
+        self.proposed.take_if(|proposed| proposed.zxid().counter() != 0 && proposed.zxid() > last);
+        self.proposed.take_if(|proposed| proposed.version() <= self.committed.version());
+        if let Some(history) = history {
+            self.propose(history);
+        }
+        self.proposed != before
     }
 
     /// One server; where both know it, as it will be.
     #[must_use]
     pub fn server(&self, sid: Sid) -> Option<&ServerSpec> {
         self.proposed.as_ref().and_then(|proposed| proposed.server(sid)).or_else(|| self.committed.server(sid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(version: i64, ids: &[u8]) -> Ensemble {
+        Ensemble::new(version, ids.iter().filter_map(|id| ServerSpec::parse(*id, "h:1:2")))
+    }
+
+    fn pending() -> Membership {
+        Membership { committed: members(5, &[1, 2, 3]), proposed: Some(members(9, &[3, 4, 5])) }
+    }
+
+    #[test]
+    fn a_txn_needs_both_from_the_proposal_on_and_until_that_is_committed() {
+        let mut membership = pending();
+        let has = |membership: &Membership, zxid, ids: &[u8]| {
+            membership.quorums_of(Zxid(zxid)).is_quorum(|sid| ids.contains(&sid.0))
+        };
+        assert!(has(&membership, 8, &[1, 2]) && !has(&membership, 8, &[4, 5]));
+        assert!(!has(&membership, 9, &[1, 2]) && !has(&membership, 9, &[4, 5]) && has(&membership, 10, &[1, 2, 4, 5]));
+        assert!(!membership.commit(Zxid(8)) && membership.commit(Zxid(12)));
+        assert!(has(&membership, 11, &[4, 5]) && !has(&membership, 11, &[1, 2, 3]));
+        assert_eq!(membership.pending(), None);
+    }
+
+    #[test]
+    fn older_members_change_nothing() {
+        let mut membership = pending();
+        assert!(!membership.propose(members(9, &[1])) && !membership.adopt(members(5, &[1])));
+        assert!(membership.adopt(members(7, &[1])) && membership.pending() == Some(Zxid(9)));
+        assert!(membership.adopt(members(9, &[3, 4, 5])) && membership.pending().is_none());
+    }
+
+    #[test]
+    fn the_log_tells_what_is_proposed() {
+        let mut behind = Membership::settled(members(5, &[1, 2, 3]));
+        assert!(behind.recover(Zxid(10), Some(members(9, &[3, 4, 5]))), "the file was lost");
+        assert_eq!(behind, pending());
+        assert!(!behind.recover(Zxid(10), Some(members(9, &[3, 4, 5]))));
+        assert!(behind.recover(Zxid(8), Some(members(5, &[1, 2, 3]))), "the file was first");
+        assert_eq!(behind.pending(), None);
+        let mut cut = pending();
+        assert!(cut.rewrite(Some(members(5, &[1, 2, 3]))) && cut.pending().is_none());
+        assert!(cut.rewrite(Some(members(9, &[3, 4, 5]))) && cut == pending());
     }
 }

@@ -10,6 +10,7 @@ mod history;
 mod membership;
 mod notification;
 mod packet;
+mod reconfig;
 mod stream;
 
 pub use acks::Acks;
@@ -22,4 +23,5 @@ pub use notification::{
     HELLO_ADDRESS_BYTES_MAX, Hello, HelloError, NO_SERVER, NOTIFICATION_BYTES_MAX, Notification, PeerState, Vote,
 };
 pub use packet::{LearnerInfo, LearnerRequest, PROTOCOL_VERSION, Packet, PacketError, Reader, SNAPSHOT_SIGNATURE};
+pub use reconfig::{next_members, reconfiguration};
 pub use stream::{Arrival, LeaderStream, LearnerStream, StreamError};

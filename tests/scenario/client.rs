@@ -100,10 +100,34 @@ pub(crate) fn request(words: &[&str]) -> Result<(OpCode, Vec<u8>), String> {
             MultiHeader::END.encode(&mut body);
             OpCode::MULTI
         }
+        "reconfig" => {
+            reconfig(&words[1..], &mut body)?;
+            OpCode::RECONFIG
+        }
         "close" => OpCode::CLOSE_SESSION,
         other => return Err(format!("nobody can ask for {other:?}")),
     };
     Ok((op, body))
+}
+
+/// `+4` joins, `+5o` as an observer, `+6@` at another address; `-1` leaves; `=2` is one of all that are to be there.
+fn reconfig(words: &[&str], body: &mut Vec<u8>) -> Result<(), String> {
+    let line = |text: &str| {
+        let id = text.trim_end_matches(['o', '@']);
+        let role = if text.ends_with('o') { "observer" } else { "participant" };
+        let port = if text.ends_with('@') { 2889 } else { 2888 };
+        format!("server.{id}=h{id}:{port}:3888:{role};2181")
+    };
+    let all = |sign: char| words.iter().filter_map(move |word| word.strip_prefix(sign));
+    let lists =
+        [all('+').map(line).collect::<Vec<_>>(), all('-').map(str::to_owned).collect(), all('=').map(line).collect()];
+    for list in lists {
+        body.ustring_or_null(Some(list.join(",")).filter(|list| !list.is_empty()).as_deref());
+    }
+    let version = words.iter().find_map(|word| word.strip_prefix("version=0x"));
+    let version = version.map(|version| i64::from_str_radix(version, 16).map_err(|error| error.to_string()));
+    body.long(version.transpose()?.unwrap_or(-1));
+    Ok(())
 }
 
 impl World {
@@ -351,8 +375,8 @@ impl World {
         let answer = if header.error != ErrorCode::OK {
             format!("{:?}", header.error)
         } else if asked.starts_with("get") {
-            let length = usize::from(body[3]);
-            format!("\"{}\"", String::from_utf8_lossy(&body[4..4 + length]))
+            let length = usize::from(body[2]) << 8 | usize::from(body[3]);
+            format!("\"{}\"", String::from_utf8_lossy(&body[4..4 + length]).replace('\n', " "))
         } else if asked.starts_with("multi") && body[4] == 0 && body[..4] == [0xff; 4] {
             format!("failed: {}", multi_errors(body).join(", "))
         } else if asked == "sync" {

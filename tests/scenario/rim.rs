@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use zkd::ids::{LinkId, Zxid};
+use zkd::ids::{LinkId, Sid, Zxid};
 use zkd::peer::{Input, Loading, Mode, Output, Restored, SnapshotStart, Standing};
 use zkd::storage::Durable;
 use zkd::storage::epochs::{EpochFile, write_epoch};
@@ -11,7 +11,7 @@ use zkd::storage::log_range::read_range;
 use zkd::storage::recovery::{RecoveryOptions, recover};
 use zkd::storage::truncate::{carry_out, plan_replacement, plan_truncation};
 use zkd::tree::Walked;
-use zkd::zab::{Packet, SNAPSHOT_SIGNATURE};
+use zkd::zab::{Ensemble, Membership, Packet, SNAPSHOT_SIGNATURE};
 
 use super::history::{TREE, write_snapshot_file};
 use super::log::Started;
@@ -64,7 +64,7 @@ impl World {
                 self.tell(format!("{node} EXITS: {reason}"));
                 self.end(node);
             }
-            Output::Members(_) => {}
+            Output::Members(members) => self.write_members(node, *members),
             Output::Notify(to, notification) => {
                 let mut bytes = Vec::new();
                 notification.encode(&mut bytes);
@@ -91,7 +91,7 @@ impl World {
                 }
             }
             Output::Dial(link, to) => {
-                let observes = self.settings.members[&node] == "observer";
+                let observes = self.members(node).committed.is_observer(Sid(node));
                 let role = if observes { Role::Observing } else { Role::Following };
                 self.become_role(node, role, &format!(" leader={}", to.0));
                 let boot = self.servers[&node].boot;
@@ -107,6 +107,23 @@ impl World {
                     self.hang_up(id, node);
                 }
             }
+        }
+    }
+
+    fn write_members(&mut self, node: Node, members: Membership) {
+        let ids = |ensemble: &Ensemble| {
+            let role = |sid| if ensemble.is_observer(sid) { "o" } else { "" };
+            let ids: Vec<_> = ensemble.servers().map(|(sid, _)| format!("{}{}", sid.0, role(sid))).collect();
+            format!("{} of {}", ids.join(" "), ensemble.zxid())
+        };
+        let next = members.proposed.as_ref().map(|next| format!(", proposed {}", ids(next)));
+        let what = format!("members {}{}", ids(&members.committed), next.unwrap_or_default());
+        let server = self.servers.get_mut(&node).expect("a server of this story");
+        if server.crash.as_ref().is_none_or(|(before, work)| !before || work != "members") {
+            server.members = Some(members);
+        }
+        if self.on_disk(node, "members", "the members are written", || {}) {
+            self.tell(format!("{node} {what}"));
         }
     }
 

@@ -39,6 +39,10 @@ pub(crate) struct Settings {
     pub(crate) autocreate: bool,
     /// A server alone.
     pub(crate) alone: bool,
+    pub(crate) reconfig_enabled: bool,
+    pub(crate) standalone_enabled: bool,
+    /// Servers that are not members when the story begins; each knows the members, and itself beside them.
+    pub(crate) outside: BTreeMap<Node, &'static str>,
 }
 
 impl Default for Settings {
@@ -54,6 +58,9 @@ impl Default for Settings {
             read_only_mode: false,
             autocreate: true,
             alone: false,
+            reconfig_enabled: false,
+            standalone_enabled: true,
+            outside: BTreeMap::new(),
         }
     }
 }
@@ -67,6 +74,8 @@ pub(crate) struct Server {
     pub(crate) disk: Rc<SimDisk>,
     pub(crate) process: Option<Process>,
     pub(crate) boot: u32,
+    /// What its files say of the members, once they have changed.
+    pub(crate) members: Option<Membership>,
     /// Work on the disk that does not come to its end before the story lets it: `flush`, `snapshot`.
     pub(crate) held: BTreeSet<String>,
     /// The machine dies before or behind this work on its disk.
@@ -111,9 +120,11 @@ pub(crate) struct Process {
 }
 
 impl World {
-    fn ensemble(&self) -> Ensemble {
-        let servers = self.settings.members.iter().map(|(node, role)| {
-            ServerSpec::parse(*node, &format!("h{node}:2888:3888:{role};2181")).expect("a server's line")
+    fn ensemble(&self, node: Node) -> Ensemble {
+        let itself = self.settings.outside.get(&node).map(|role| (node, *role));
+        let members = self.settings.members.iter().map(|(node, role)| (*node, *role));
+        let servers = members.chain(itself).map(|(node, role)| {
+            ServerSpec::parse(node, &format!("h{node}:2888:3888:{role};2181")).expect("a server's line")
         });
         let ensemble = Ensemble::new(0, servers);
         if self.settings.groups.is_empty() {
@@ -121,6 +132,12 @@ impl World {
         }
         let grouped = ensemble.with_groups(self.settings.groups.clone(), self.settings.weights.clone());
         grouped.expect("groups that are in order")
+    }
+
+    /// What a server's files say of the members.
+    pub(crate) fn members(&self, node: Node) -> Membership {
+        let written = self.servers.get(&node).and_then(|server| server.members.clone());
+        written.unwrap_or_else(|| Membership::settled(self.ensemble(node)))
     }
 
     fn rules(&self, node: Node, auth: &Arc<AuthRules>) -> PeerRules {
@@ -133,7 +150,7 @@ impl World {
                 auth: Arc::clone(auth),
                 extended_types: false,
                 enforce_quota: false,
-                reconfig_enabled: false,
+                reconfig_enabled: settings.reconfig_enabled,
                 digest: true,
                 close_session_txn: true,
                 epoch_rolls_over: settings.alone,
@@ -142,7 +159,8 @@ impl World {
             reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
             seed: node.into(),
             ensemble: (!settings.alone).then(|| EnsembleRules {
-                membership: Membership::settled(self.ensemble()),
+                membership: self.members(node),
+                standalone_enabled: settings.standalone_enabled,
                 init_limit: 10,
                 sync_limit: 5,
                 connect_limit: 0,
@@ -174,7 +192,7 @@ impl World {
     /// Starts a server, as `node::server` does.
     pub(crate) fn start(&mut self, node: Node) -> Result<(), String> {
         let disk = self.disk(node);
-        let auth = Arc::new(AuthRules::default());
+        let auth = Arc::new(AuthRules { skip_acl: self.settings.reconfig_enabled, ..AuthRules::default() });
         let mut loading = Loading::new(TREE, self.settings.history_txns);
         let options = RecoveryOptions { autocreate: self.settings.autocreate, ..RecoveryOptions::default() };
         let recovered = recover(&*disk, &options, &mut loading).map_err(|error| error.to_string())?;

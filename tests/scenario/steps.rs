@@ -5,11 +5,12 @@
 //! server 2 snapshot 0x100000004 log 0x100000005-0x100000007 epochs 2/1      the same in full: accepted/current
 //! server 2 log 0x100000007 snapshot 0x100000005                 a snapshot amid the log
 //! observer 4 · apache 3                a member without a vote · a scripted peer in a server's place
+//! outside 4 [observer] · lose members of N     no member when the story begins · what its files say of members is lost
 //! group 1 2 3 · weight 3 0             a group of these · what a vote weighs
-//! set window 3 | snapshots 8 | leaderServes no | localSessions | readonlymode | autocreate no | alone | pings
+//! set window 3 | snapshots 8 | leaderServes no | localSessions | readonlymode | autocreate no | alone | pings | reconfig | standalone no
 //! times · watch N                      lines get their time · everything that N says, hears and writes is told
 //! start N.. · stop N · kill N · crash N          SIGTERM · SIGKILL · power cut: what was not flushed is lost
-//! crash N before|behind W              the power fails at W: flush, snapshot, acceptedEpoch, currentEpoch, truncate, forget
+//! crash N before|behind W              the power fails at W: flush, snapshot, acceptedEpoch, currentEpoch, truncate, forget, members
 //! spoil snapshot.100000005 of N         the disk returns something else than was written
 //! hold W of N · release W of N         W does not come to its end: flush, snapshot
 //! hold N -> M · release N -> M         what N says to M waits
@@ -17,6 +18,7 @@
 //! disconnect N M                       their quorum connection breaks
 //! wait 3 s · show N..                  time passes · what servers hold
 //! A connects to N [3000ms] [read-only] · A leaves · A falls silent
+//! A reconfig +4 +5o +6@ -1 | =1 =2 =3o [version=0x…]      joins, as an observer, at another address, leaves | all of them
 //! A create|set|get|delete|check /path [data] [ephemeral] [watch] · A multi create /a , set /b 1 · A sync · A close
 //! N -> M PACKET …                      a scripted peer speaks on the quorum port; FOLLOWERINFO connects
 //! N -> M vote LOOKING leader=3 zxid=0x… epoch=1 round=1 [version=] [config=] [bytes=]
@@ -45,6 +47,16 @@ impl World {
         match words[..] {
             ["servers", ref servers @ ..] => servers.iter().try_for_each(|server| self.member(server)),
             ["server", id, ref rest @ ..] => self.member_in_full(node(id)?, rest),
+            ["outside", id, ref role @ ..] => {
+                let role = if role.is_empty() { "participant" } else { "observer" };
+                self.settings.outside.insert(node(id)?, role);
+                self.servers.insert(node(id)?, Server::default());
+                Ok(())
+            }
+            ["lose", "members", "of", id] => {
+                self.servers.get_mut(&node(id)?).ok_or("there is no such server")?.members = None;
+                Ok(())
+            }
             ["observer", id] => self.role(node(id)?, "observer"),
             ["apache", id] => {
                 self.settings.members.entry(node(id)?).or_insert("participant");
@@ -234,6 +246,8 @@ impl World {
             ["readonlymode"] => settings.read_only_mode = true,
             ["autocreate", "no"] => settings.autocreate = false,
             ["alone"] => settings.alone = true,
+            ["reconfig"] => settings.reconfig_enabled = true,
+            ["standalone", "no"] => settings.standalone_enabled = false,
             ["pings"] => self.pings = true,
             other => return Err(format!("nothing is called {other:?}")),
         }

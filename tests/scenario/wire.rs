@@ -197,7 +197,8 @@ impl World {
             }
         }
         self.notified.retain(|(from, _), _| *from != node);
-        let others: Vec<Node> = self.settings.members.keys().copied().filter(|other| *other != node).collect();
+        let all = self.settings.members.keys().chain(self.settings.outside.keys());
+        let others: Vec<Node> = all.copied().filter(|other| *other != node).collect();
         for other in others {
             if self.acquainted.remove(&pair(node, other)) {
                 self.give(other, Input::Reachable(Sid(node), false));

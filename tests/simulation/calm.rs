@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use zkd::ids::SessionId;
 use zkd::peer::Mode;
 
+use super::plan::sid;
 use super::schedule::{Event, Us, ms};
 use super::world::{Phase, World};
 
@@ -68,7 +69,7 @@ impl World {
             let standing = &self.oracle.standing[node];
             let mode = if node == leader {
                 Mode::Leader
-            } else if self.servers[node].observer {
+            } else if self.oracle.members.in_force.is_observer(sid(node)) {
                 Mode::Observer
             } else {
                 Mode::Follower
@@ -137,11 +138,13 @@ impl World {
             let zxid = server.process.as_ref().map(|process| process.database.read().last_zxid());
             let sessions = server.process.as_ref().map(|process| process.database.read().sessions().len());
             let (mode, epoch) = (standing.mode.name(), standing.epoch);
-            all.push(format!("{} {mode} {epoch} {zxid:?} {sessions:?}", self.name(server.node)));
+            let members = standing.membership.as_ref().map(|known| (known.committed.zxid(), known.pending()));
+            all.push(format!("{} {mode} {epoch} {zxid:?} {sessions:?} members {members:?}", self.name(server.node)));
         }
         for client in &self.clients {
             all.push(format!("{} served {} open {}", self.name(client.node), client.served, client.is_open()));
         }
+        all.push(format!("in force: {}", self.oracle.members.in_force.text().replace('\n', " ")));
         all.join(", ")
     }
 }

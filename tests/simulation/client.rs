@@ -11,7 +11,7 @@ use zkd::session::password;
 use super::invariants::reads::Reads;
 use super::invariants::watches::Watches;
 use super::network::ConnId;
-use super::requests::{Asked, draw, set_watches};
+use super::requests::{Asked, draw, draw_reconfig, set_watches};
 use super::schedule::{Event, Purpose, Us, ms};
 use super::world::{Phase, World};
 
@@ -154,7 +154,12 @@ impl World {
             self.leave(node, conn);
             return;
         }
-        let asked = draw(&mut self.random, number, client.xid + 1);
+        let reconfigures = self.plan.reconfigures && self.phase == Phase::Faults && self.random.u32(0..20) == 0;
+        let asked = if reconfigures {
+            draw_reconfig(&mut self.random, &self.plan, &self.oracle.members.in_force)
+        } else {
+            draw(&mut self.random, number, client.xid + 1)
+        };
         self.ask(number, conn, asked);
     }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use zkd::ids::{SessionId, Zxid};
+use zkd::proto::OpCode;
 use zkd::txn::{CreateKind, Entry, Txn};
 
 /// A znode behind some txn.
@@ -112,6 +113,8 @@ impl Model {
         }
         self.last = last;
         match &entry.txn {
+            // Members change, and nothing that clients of this model look at.
+            Txn::SetData(_) if header.op == OpCode::RECONFIG => {}
             Txn::Multi(parts) => parts.iter().for_each(|(_, part)| self.part(part, session, zxid)),
             txn => self.part(txn, session, zxid),
         }

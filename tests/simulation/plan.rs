@@ -32,6 +32,12 @@ pub(crate) struct FaultWeights {
 pub(crate) struct Plan {
     pub(crate) voters: usize,
     pub(crate) observers: usize,
+    /// Servers that are outside of the ensemble when it begins.
+    pub(crate) spares: usize,
+    /// Clients change who is in the ensemble.
+    pub(crate) reconfigures: bool,
+    /// A reconfiguration must leave two voters.
+    pub(crate) standalone_enabled: bool,
     pub(crate) clients: usize,
     pub(crate) ensemble: Ensemble,
     pub(crate) tick_ms: u64,
@@ -66,7 +72,10 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Draws a plan.
-    pub(crate) fn draw(random: &mut fastrand::Rng) -> Self {
+    pub(crate) fn draw(random: &mut fastrand::Rng, seed: u64) -> Self {
+        // Whether members change is drawn beside the rest, so that the others' stories stay as they were.
+        let mut beside = fastrand::Rng::with_seed(!seed);
+        let reconfigures = beside.u32(0..5) < 2;
         let voters = *pick(random, &[3, 3, 3, 3, 3, 5, 5, 5, 7]);
         let observers = *pick(random, &[0, 0, 0, 1, 1, 2]);
         let tick_ms = *pick(random, &[50, 100, 200]);
@@ -91,6 +100,9 @@ impl Plan {
         Self {
             voters,
             observers,
+            spares: if reconfigures { beside.usize(0..=2) } else { 0 },
+            reconfigures,
+            standalone_enabled: beside.bool(),
             clients: random.usize(2..=4),
             ensemble: ensemble(voters, observers),
             tick_ms,
@@ -116,19 +128,26 @@ impl Plan {
     }
 
     pub(crate) const fn servers(&self) -> usize {
-        self.voters + self.observers
+        self.voters + self.observers + self.spares
     }
 
-    pub(crate) const fn is_observer(&self, node: usize) -> bool {
-        node >= self.voters
+    /// The members that a server begins with. One that is outside knows the others, and itself beside them.
+    pub(crate) fn members_of(&self, node: usize) -> Ensemble {
+        if node < self.voters + self.observers {
+            return self.ensemble.clone();
+        }
+        let role = if node.is_multiple_of(2) { ServerRole::Participant } else { ServerRole::Observer };
+        let others = self.ensemble.servers().map(|(_, server)| server.clone());
+        Ensemble::new(0, others.chain([server(node, role, 2000)]))
     }
 
     /// In one line.
     pub(crate) fn line(&self) -> String {
         format!(
-            "{} voters, {} observers, {} clients, tick {} ms, window {} txns, snapshot every {}, network {} us, flush {} us",
+            "{} voters, {} observers, {} outside, {} clients, tick {} ms, window {} txns, snapshot every {}, network {} us, flush {} us",
             self.voters,
             self.observers,
+            self.spares,
             self.clients,
             self.tick_ms,
             self.history_txns,
@@ -154,15 +173,13 @@ pub(crate) fn pick<'a, T>(random: &mut fastrand::Rng, of: &'a [T]) -> &'a T {
     &of[random.usize(0..of.len())]
 }
 
+/// A server's line. Its quorum port is near `port`.
+pub(crate) fn server(node: usize, role: ServerRole, port: usize) -> ServerSpec {
+    let line = format!("127.0.0.1:{}:{}:{role};{}", port + node, 3000 + node, 4000 + node);
+    ServerSpec::parse(sid(node).0, &line).expect("a server's line")
+}
+
 fn ensemble(voters: usize, observers: usize) -> Ensemble {
-    let servers = (0..voters + observers).map(|node| {
-        let role = if node < voters { "participant" } else { "observer" };
-        ServerSpec::parse(sid(node).0, &format!("127.0.0.1:{}:{}:{role};{}", 2000 + node, 3000 + node, 4000 + node))
-            .expect("a server's line")
-    });
-    let ensemble = Ensemble::new(0, servers);
-    assert!(
-        ensemble.servers().all(|(_, server)| matches!(server.role, ServerRole::Participant | ServerRole::Observer))
-    );
-    ensemble
+    let role = |node| if node < voters { ServerRole::Participant } else { ServerRole::Observer };
+    Ensemble::new(0, (0..voters + observers).map(|node| server(node, role(node), 2000)))
 }

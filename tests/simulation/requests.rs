@@ -1,27 +1,59 @@
 //! What clients ask for.
 
+use zkd::config::ServerRole;
 use zkd::ids::Zxid;
 use zkd::jute::JuteWrite;
 use zkd::proto::{MultiHeader, OPEN_ACL, OpCode};
+use zkd::zab::Ensemble;
 
 use super::invariants::watches::Watches;
-use super::plan::pick;
+use super::plan::{Plan, pick, server, sid};
 
 /// A request.
 #[derive(Clone, Debug)]
 pub(crate) enum Asked {
-    Create { path: String, data: String, flags: i32 },
-    SetData { path: String, data: String, version: i32 },
-    Delete { path: String, version: i32 },
+    Create {
+        path: String,
+        data: String,
+        flags: i32,
+    },
+    SetData {
+        path: String,
+        data: String,
+        version: i32,
+    },
+    Delete {
+        path: String,
+        version: i32,
+    },
     Multi(Vec<Asked>),
-    Check { path: String, version: i32 },
-    Get { path: String, watch: bool },
-    Exists { path: String, watch: bool },
-    Children { path: String, watch: bool },
+    Check {
+        path: String,
+        version: i32,
+    },
+    Get {
+        path: String,
+        watch: bool,
+    },
+    Exists {
+        path: String,
+        watch: bool,
+    },
+    Children {
+        path: String,
+        watch: bool,
+    },
     Sync,
     Ping,
     SetWatches,
     Close,
+    /// Who leaves and who joins, or all that are to be members; and the version that this is to follow on.
+    Reconfig {
+        joining: Option<String>,
+        leaving: Option<String>,
+        members: Option<String>,
+        version: i64,
+    },
 }
 
 pub(crate) const EPHEMERAL: i32 = 1;
@@ -42,6 +74,7 @@ impl Asked {
             Self::Ping => OpCode::PING,
             Self::SetWatches => OpCode::SET_WATCHES,
             Self::Close => OpCode::CLOSE_SESSION,
+            Self::Reconfig { .. } => OpCode::RECONFIG,
         }
     }
 
@@ -75,6 +108,10 @@ impl Asked {
             }
             Self::Sync => out.ustring("/"),
             Self::Ping | Self::Close | Self::SetWatches => {}
+            Self::Reconfig { joining, leaving, members, version } => {
+                [joining, leaving, members].into_iter().for_each(|text| out.ustring_or_null(text.as_deref()));
+                out.long(*version);
+            }
         }
     }
 }
@@ -141,4 +178,25 @@ fn change(random: &mut fastrand::Rng, client: usize, xid: i32) -> Asked {
 fn ephemeral(random: &mut fastrand::Rng, client: usize, xid: i32) -> Asked {
     let path = if random.bool() { format!("/e{client}") } else { path(random) };
     Asked::Create { path, data: data(client, xid), flags: EPHEMERAL }
+}
+
+/// Draws a change of members.
+pub(crate) fn draw_reconfig(random: &mut fastrand::Rng, plan: &Plan, in_force: &Ensemble) -> Asked {
+    let version = if random.u32(0..4) == 0 { in_force.version() } else { -1 };
+    let mut line = |node: usize| {
+        let role = if random.u32(0..4) == 0 { ServerRole::Observer } else { ServerRole::Participant };
+        // Now and then at another address: then it cannot go on leading.
+        let port = if random.u32(0..4) == 0 { 5000 } else { 2000 };
+        format!("server.{}={}", sid(node).0, server(node, role, port))
+    };
+    let lines: Vec<String> = (0..plan.servers()).map(&mut line).collect();
+    if random.u32(0..3) == 0 {
+        let members: Vec<_> = lines.into_iter().filter(|_| random.u32(0..4) > 0).collect();
+        return Asked::Reconfig { joining: None, leaving: None, members: Some(members.join("\n")), version };
+    }
+    let some = |random: &mut fastrand::Rng| (0..random.usize(0..3)).map(|_| random.usize(0..plan.servers())).collect();
+    let (joining, leaving): (Vec<usize>, Vec<usize>) = (some(random), some(random));
+    let joining: Vec<_> = joining.into_iter().map(|node| lines[node].clone()).collect();
+    let leaving: Vec<_> = leaving.into_iter().map(|node| sid(node).0.to_string()).collect();
+    Asked::Reconfig { joining: Some(joining.join(",")), leaving: Some(leaving.join(",")), members: None, version }
 }

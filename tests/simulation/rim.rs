@@ -97,7 +97,10 @@ impl World {
                 self.trace(|world| format!("{} cannot go on: {reason}", world.name(node)));
                 self.die(node, Death::Kill);
             }
-            Output::Members(_) => {}
+            Output::Members(members) => {
+                let server = &mut self.servers[node];
+                server.members_before = std::mem::replace(&mut server.members, *members);
+            }
             Output::Notify(to, notification) => self.notify(node, to, &notification),
             Output::Listen(open) => self.listen(node, open),
             Output::ToLearner(link, bytes) => {
@@ -238,6 +241,8 @@ impl World {
         let walk = start.walk;
         if self.process(node).installing == Some(start.zxid) {
             self.oracle.installed(node, start.zxid);
+        } else if !self.plan.observer_writes {
+            self.oracle.written_down(node, start.zxid);
         }
         self.process(node).snapshots.push(SnapshotJob { start, body: Vec::new() });
         self.plan_snapshot_step(node, walk);

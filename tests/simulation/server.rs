@@ -17,7 +17,7 @@ use zkd::storage::Durable;
 use zkd::storage::epochs::{Epochs, open_epochs};
 use zkd::storage::recovery::{Origin, RecoveryOptions, consume_marker, recover};
 use zkd::tree::TreeOptions;
-use zkd::zab::{ElectionRules, LeaderStream, LearnerStream, Logged, Membership};
+use zkd::zab::{ElectionRules, Ensemble, LeaderStream, LearnerStream, Logged, Membership};
 
 use super::disk::SimDisk;
 use super::election::ElectionPeer;
@@ -32,7 +32,9 @@ use super::world::World;
 /// A machine for a server.
 pub(crate) struct Server {
     pub(crate) node: usize,
-    pub(crate) observer: bool,
+    /// What its files say of the members, and what they said before the last change.
+    pub(crate) members: Membership,
+    pub(crate) members_before: Membership,
     pub(crate) disk: Rc<SimDisk>,
     pub(crate) process: Option<Box<Process>>,
     /// The number of its last process.
@@ -104,10 +106,12 @@ pub(crate) enum Death {
 }
 
 impl Server {
-    pub(crate) fn new(node: usize, observer: bool) -> Self {
+    pub(crate) fn new(node: usize, members: Ensemble) -> Self {
+        let members = Membership::settled(members);
         Self {
             node,
-            observer,
+            members_before: members.clone(),
+            members,
             disk: Rc::default(),
             process: None,
             boots: 0,
@@ -122,7 +126,7 @@ impl Server {
     }
 }
 
-fn rules(plan: &Plan, node: usize, auth: &Arc<AuthRules>, seed: u64) -> PeerRules {
+fn rules(plan: &Plan, node: usize, members: Membership, auth: &Arc<AuthRules>, seed: u64) -> PeerRules {
     let tick = i32::try_from(plan.tick_ms).expect("a short tick");
     PeerRules {
         sid: sid(node),
@@ -132,7 +136,7 @@ fn rules(plan: &Plan, node: usize, auth: &Arc<AuthRules>, seed: u64) -> PeerRule
             auth: Arc::clone(auth),
             extended_types: false,
             enforce_quota: false,
-            reconfig_enabled: false,
+            reconfig_enabled: plan.reconfigures,
             digest: true,
             close_session_txn: true,
             epoch_rolls_over: false,
@@ -141,7 +145,8 @@ fn rules(plan: &Plan, node: usize, auth: &Arc<AuthRules>, seed: u64) -> PeerRule
         reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
         seed,
         ensemble: Some(EnsembleRules {
-            membership: Membership::settled(plan.ensemble.clone()),
+            membership: members,
+            standalone_enabled: plan.standalone_enabled,
             init_limit: plan.init_limit,
             sync_limit: plan.sync_limit,
             connect_limit: 0,
@@ -198,7 +203,7 @@ impl World {
             return;
         }
         let seed = self.random.u64(..);
-        let auth = Arc::new(AuthRules::default());
+        let auth = Arc::new(AuthRules { skip_acl: self.plan.reconfigures, ..AuthRules::default() });
         let tree = TreeOptions { hash_seed: seed, extended_types: false, digest: true };
         let server = &mut self.servers[node];
         (server.powered, server.paused, server.starting) = (true, false, false);
@@ -225,7 +230,8 @@ impl World {
             epochs: found.epochs,
         };
         let now = self.clock(node);
-        let peer = Peer::new(rules(&self.plan, node, &auth, seed), beginning, now);
+        let members = self.servers[node].members.clone();
+        let peer = Peer::new(rules(&self.plan, node, members, &auth, seed), beginning, now);
         self.servers[node].process = Some(Box::new(Process {
             boot,
             peer,
@@ -359,6 +365,11 @@ impl World {
             Death::Kill => server.disk.process_ended(),
             Death::PowerCut => {
                 server.powered = false;
+                // News may not be on disk yet. That something was taken back is, before the log goes on without it.
+                let is_news = server.members.newest().version() > server.members_before.newest().version();
+                if is_news && self.random.u32(0..4) == 0 {
+                    server.members = server.members_before.clone();
+                }
                 server.disk.power_cut(&mut self.random);
             }
         }

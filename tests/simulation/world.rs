@@ -51,8 +51,8 @@ const EVENTS_MAX: u64 = 3_000_000;
 impl World {
     pub(crate) fn new(seed: u64, tracing: bool) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let plan = Plan::draw(&mut random);
-        let servers: Vec<_> = (0..plan.servers()).map(|node| Server::new(node, plan.is_observer(node))).collect();
+        let plan = Plan::draw(&mut random, seed);
+        let servers: Vec<_> = (0..plan.servers()).map(|node| Server::new(node, plan.members_of(node))).collect();
         let clients: Vec<_> = (0..plan.clients).map(|number| Client::new(plan.servers() + number)).collect();
         let oracle = Oracle::new(&plan);
         Self {

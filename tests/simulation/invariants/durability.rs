@@ -2,12 +2,13 @@
 //! (Zab, DSN 2011, section 4; zab.md 5 and 6; ZOOKEEPER-3911, -4646, -4785).
 
 use zkd::ids::Zxid;
+use zkd::zab::Ensemble;
 
+use super::super::plan::node;
 use super::lineage::Lineage;
 
 /// What each server's log holds, and what of it no crash can take.
 pub(crate) struct Durability {
-    voters: usize,
     /// The end of each log, flushed or not.
     pub(super) logged: Vec<Zxid>,
     pub(super) durable: Vec<Zxid>,
@@ -16,9 +17,9 @@ pub(crate) struct Durability {
 }
 
 impl Durability {
-    pub(super) fn new(voters: usize, servers: usize) -> Self {
+    pub(super) fn new(servers: usize) -> Self {
         let zero = vec![Zxid::ZERO; servers];
-        Self { voters, logged: zero.clone(), durable: zero, cutting: vec![None; servers] }
+        Self { logged: zero.clone(), durable: zero, cutting: vec![None; servers] }
     }
 
     /// A server has come back with a log that ends with `zxid`.
@@ -69,14 +70,15 @@ impl Durability {
         }
     }
 
-    /// Something is committed: a quorum of the voters has it for good.
-    pub(super) fn committed(&self, lineage: &Lineage, name: &str, zxid: Zxid) {
-        let have = self.durable[..self.voters].iter().filter(|durable| lineage.holds(**durable, zxid)).count();
-        assert!(
-            have > self.voters / 2,
-            "[durability] {name} commits {zxid}, which only {have} of {} voters have flushed: {:?}",
-            self.voters,
-            self.durable
-        );
+    /// Something is committed: a quorum of the voters has it for good, in each configuration that counts.
+    pub(super) fn committed(&self, lineage: &Lineage, name: &str, zxid: Zxid, members: &[Ensemble]) {
+        for members in members {
+            assert!(
+                members.is_quorum(|sid| lineage.holds(self.durable[node(sid)], zxid)),
+                "[durability] {name} commits {zxid}, which no quorum of {} has flushed: {:?}",
+                members.text().replace('\n', " "),
+                self.durable
+            );
+        }
     }
 }

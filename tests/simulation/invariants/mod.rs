@@ -4,6 +4,7 @@ pub(crate) mod agreement;
 pub(crate) mod durability;
 pub(crate) mod leaders;
 pub(crate) mod lineage;
+pub(crate) mod members;
 pub(crate) mod promises;
 pub(crate) mod reads;
 pub(crate) mod states;
@@ -24,6 +25,7 @@ use self::agreement::Agreement;
 use self::durability::Durability;
 use self::leaders::Leaders;
 use self::lineage::Lineage;
+use self::members::Members;
 use self::promises::Promises;
 use self::states::States;
 use self::writes::Writes;
@@ -37,6 +39,7 @@ pub(crate) struct Oracle {
     pub(crate) leaders: Leaders,
     pub(crate) agreement: Agreement,
     pub(crate) durability: Durability,
+    pub(crate) members: Members,
     promises: Promises,
     states: States,
     writes: Writes,
@@ -46,8 +49,10 @@ pub(crate) struct Oracle {
     /// Leaderships of processes that still run.
     reigns: BTreeSet<(usize, Epoch)>,
     txns: usize,
-    /// Observers that keep no log: they promise nothing.
-    forgetful: Vec<usize>,
+    /// Observers keep no log, and so promise nothing.
+    observers_forget: bool,
+    /// Who follows as an observer.
+    observes: Vec<bool>,
     /// Writes that were answered.
     pub(crate) writes_answered: u64,
     pub(crate) reads_answered: u64,
@@ -62,7 +67,8 @@ impl Oracle {
             lineage: Lineage::default(),
             leaders: Leaders::default(),
             agreement: Agreement::default(),
-            durability: Durability::new(plan.voters, plan.servers()),
+            durability: Durability::new(plan.servers()),
+            members: Members::new(plan.ensemble.clone()),
             promises: Promises::new(plan.servers()),
             states: States::new(plan.servers()),
             writes: Writes::default(),
@@ -70,7 +76,8 @@ impl Oracle {
             standing: vec![Standing::default(); plan.servers()],
             reigns: BTreeSet::new(),
             txns: 0,
-            forgetful: if plan.observer_writes { Vec::new() } else { (plan.voters..plan.servers()).collect() },
+            observers_forget: !plan.observer_writes,
+            observes: vec![false; plan.servers()],
             writes_answered: 0,
             reads_answered: 0,
         }
@@ -128,7 +135,11 @@ impl Oracle {
     }
 
     pub(crate) fn told_leader(&mut self, node: usize, bytes: &[u8]) {
-        if self.forgetful.contains(&node) {
+        let first = Packet::decode(&bytes::Bytes::copy_from_slice(bytes), Reader::Leader, 2 << 20);
+        if let Ok(Some((_, Packet::LearnerInfo(info)))) = first {
+            self.observes[node] = info.observer;
+        }
+        if self.observers_forget && self.observes[node] {
             return;
         }
         self.promises.told(node, bytes, &self.lineage, self.durability.durable[node]);
@@ -146,6 +157,14 @@ impl Oracle {
     pub(crate) fn installed(&mut self, node: usize, zxid: Zxid) {
         self.durability.installed(node, self.lineage.canonical(zxid));
         self.states.forget(node);
+    }
+
+    /// A server that kept no log begins to write down what it has.
+    pub(crate) fn written_down(&mut self, node: usize, zxid: Zxid) {
+        let zxid = self.lineage.canonical(zxid);
+        if !self.lineage.holds(self.durability.logged[node], zxid) {
+            self.durability.installed(node, zxid);
+        }
     }
 
     pub(crate) fn snapshot_written(&mut self, node: usize, zxid: Zxid) {
@@ -166,7 +185,8 @@ impl Oracle {
             if self.leaders.established(node, standing.epoch, told_before) {
                 self.leaders.has_all(&self.lineage, standing.epoch, last, self.agreement.committed);
                 self.lineage.begin(standing.epoch, last);
-                self.durability.committed(&self.lineage, &name(node), last);
+                let members = self.members.of(&self.lineage, self.agreement.committed, last);
+                self.durability.committed(&self.lineage, &name(node), last, &members);
             }
         }
         self.standing[node] = standing.clone();
@@ -177,11 +197,10 @@ impl Oracle {
         if committed > Zxid::ZERO {
             let committed = self.lineage.canonical(committed);
             let new = self.agreement.commits(&self.lineage, &name(node), committed);
-            if let Some(last) = new.last() {
-                self.durability.committed(&self.lineage, &name(node), *last);
-            }
             self.txns += new.len();
             for zxid in new {
+                let members = self.members.committed(&self.lineage, zxid);
+                self.durability.committed(&self.lineage, &name(node), zxid, &members);
                 let body = self.lineage.body(zxid);
                 let entry = Entry::decode(&body).expect("a txn that was logged");
                 self.model.apply(&entry);

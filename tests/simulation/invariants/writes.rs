@@ -2,7 +2,7 @@
 //! what that place gives (ZooKeeper, USENIX ATC 2010, section 2.3: "linearizable writes").
 
 use zkd::ids::{SessionId, Zxid};
-use zkd::jute::{int, ustring};
+use zkd::jute::{buffer, int, ustring};
 use zkd::proto::{ErrorCode, MultiHeader, OpCode, ReplyHeader, Stat};
 use zkd::txn::{Entry, Txn};
 
@@ -51,6 +51,12 @@ fn result(op: OpCode, txn: &Txn<'_>, error: ErrorCode, zxid: Zxid, body: &[u8]) 
         Txn::Create(create) if op == OpCode::CREATE => {
             let told = ustring(body).ok().and_then(|(_, path)| path);
             assert_eq!(told.as_deref(), Some(create.path.as_ref()), "[linearizable writes] the path of {zxid}");
+        }
+        Txn::SetData(set) if op == OpCode::RECONFIG => {
+            let (stat, text) = buffer(body).expect("a configuration");
+            assert_eq!(text, set.data, "[linearizable writes] the configuration of {zxid}");
+            let version = Stat::decode(stat).ok().map(|(_, stat)| (stat.version, stat.mzxid));
+            assert_eq!(version, Some((-1, zxid.0)), "[linearizable writes] the Stat of {zxid}");
         }
         Txn::SetData(set) => {
             let version = Stat::decode(body).ok().map(|(_, stat)| stat.version);
