@@ -27,6 +27,7 @@ CHECKS = [
     ("kazoo's own tests", ["kazoo_suite.py", "--zkd", "{zkd}"], 900),
     ("three servers: many requests in flight", ["pipelined.py", "--zkd", "{zkd}"], 30),
     ("three servers: local sessions", ["local_sessions.py", "--zkd", "{zkd}"], 120),
+    ("three servers: ACLs looked at early", ["eager_acl.py", "--zkd", "{zkd}"], 60),
     ("three servers: read-only clients", ["read_only.py", "--zkd", "{zkd}"], 120),
     ("three servers: an observer", ["observers.py", "--zkd", "{zkd}"], 90),
     ("three servers: members and their files", ["members.py", "--zkd", "{zkd}"], 120),
