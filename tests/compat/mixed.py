@@ -185,28 +185,36 @@ class Rest:
 
     def __init__(self, ensemble, mixers):
         self.leader = ensemble.wait_for_roles()
-        for mixer in mixers:
-            mixer.touch()
         deadline = time.monotonic() + REST_SECONDS
-        while True:
-            sessions = sessions_of(self.leader)
-            tree = dump_moving_tree(self.leader)
-            passing = [path for mixer in mixers for path in mixer.passing(tree)]
-            alive = {mixer.session for mixer in mixers}
-            if not passing and sessions == alive:
-                break
-            assert time.monotonic() < deadline, "not at rest: %s; sessions %s, alive %s" % (
-                passing, hexes(sessions), hexes(alive))
+        while not self.look(ensemble, mixers):
+            assert time.monotonic() < deadline, "not at rest: sessions %s, of the clients %s; to go: %s" % (
+                hexes(sessions_of(self.leader)), hexes(mixer.session for mixer in mixers), self.passing)
+            time.sleep(0.2)                     # the leader's own timers end sessions and remove znodes
+        for mixer in mixers:
+            mixer.settle(self.tree)
+
+    def look(self, ensemble, mixers):
+        """Looks through every server; False if something went meanwhile, or has yet to go."""
+        def only_these_live():
             for mixer in mixers:
                 mixer.touch()
-            time.sleep(0.2)                     # the leader's own timers remove these
-        self.trees = {member.number: dump_tree(member) for member in ensemble}
+            return sessions_of(self.leader) == {mixer.session for mixer in mixers}
+
+        sessions = [mixer.session for mixer in mixers]
+        alive = only_these_live()
+        self.passing = [path for mixer in mixers for path in mixer.passing(dump_moving_tree(self.leader))]
+        if not alive or self.passing:
+            return False
+        self.trees = {}
+        for member in ensemble:
+            self.trees[member.number] = dump_moving_tree(member)
+            for mixer in mixers:
+                mixer.touch()
         self.ephemerals = {member.number: ephemerals_of(member) for member in ensemble}
         self.gauges = {member.number: gauges_of(member) for member in ensemble}
         self.digests = {member.number: digests_of(member) for member in ensemble}
-        for mixer in mixers:
-            mixer.touch()
-            mixer.settle(self.trees[self.leader.number])
+        # Of these dumps' own sessions none is left, and the clients' have not been lost.
+        return only_these_live() and sessions == [mixer.session for mixer in mixers]
 
     @property
     def tree(self):
