@@ -236,15 +236,16 @@ impl Core {
         self.rules.ensemble.as_ref().is_none_or(|rules| rules.observer_writes || !self.observes())
     }
 
-    /// A server that kept no log and is to vote from now on writes down what it has.
+    /// A server that kept no log and is to vote from now on writes down what it has, once no older file is being written.
     pub(super) fn write_unlogged(&mut self, now: Now, wake: &mut Vec<Waker>) {
-        if self.has_unlogged && self.wants_log() {
+        self.has_unlogged &= self.wants_log();
+        if self.has_unlogged && self.walk.is_none() {
             let _nobody_is_connected = self.apply(now, self.last_logged, wake);
             let database = Arc::clone(&self.database);
             let walk = self.begin_file(&mut database.write());
             self.installing = walk.map(|walk| Installing { walk, logged_before: self.durable.zxid() });
+            self.has_unlogged = self.installing.is_none();
         }
-        self.has_unlogged = false;
     }
 
     /// Applies everything in flight up to `upto`, and begins a snapshot when one is due.
@@ -370,7 +371,7 @@ impl Core {
 
     /// Whether all that this server has begun to put on disk is there.
     pub(super) fn is_settled(&self) -> bool {
-        self.disk_work == 0 && self.installing.is_none() && self.holds_all()
+        self.disk_work == 0 && self.installing.is_none() && !self.has_unlogged && self.holds_all()
     }
 
     /// Closes a lane that a session has, behind what was sent.

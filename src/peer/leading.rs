@@ -507,14 +507,16 @@ impl Leading {
         self.is_serving() && self.reign.as_ref().is_none_or(|reign| reign.deposed.is_none())
     }
 
-    /// The servers that follow this one and have its history, if somebody `wants` to know.
+    /// The servers that follow this one and have its history, if somebody `wants` to know. An observer that has not heard yet
+    /// that it is one does not count: it will come back as what it is.
     fn followers(&self, core: &Core, now: Now, wants: bool) -> BTreeSet<Sid> {
         let Some(reign) = self.reign.as_ref().filter(|_| wants) else { return BTreeSet::new() };
         let patience_ms = core.ticks_ms(core.ensemble().sync_limit);
         let alive = |learner: &&Learner| {
             learner.stage >= Stage::Synced && now.steady_ms.saturating_sub(learner.heard_ms) <= patience_ms
         };
-        reign.learners.values().filter(alive).filter_map(Learner::follower).collect()
+        let followers = reign.learners.values().filter(alive).filter_map(Learner::follower);
+        followers.filter(|sid| !core.members().is_observer(*sid)).collect()
     }
 
     /// Hands over what is to be sent.

@@ -3,6 +3,7 @@
 
 use super::Output;
 use super::core::{Core, Leave};
+use super::standing::Mode;
 use crate::config::ServerSpec;
 use crate::ids::{Now, Sid, Zxid};
 use crate::path::CONFIG;
@@ -117,7 +118,7 @@ impl Core {
     fn members_changed(&mut self) {
         if let Some(membership) = self.membership.clone() {
             self.output(Output::Members(Box::new(membership)));
-            if self.standing.membership.is_some() {
+            if self.standing.mode != Mode::Looking && self.standing.membership.is_some() {
                 self.stand(self.standing.clone());
             }
         }

@@ -399,7 +399,6 @@ impl Peer {
         self.role = Role::WindingUp { not_before_ms, heir };
         self.core.history.release_all();
         self.core.cut_clients(wake);
-        self.core.write_unlogged(now, wake);
         if let Some(election) = &mut self.election {
             election.rest();
         }
@@ -409,6 +408,7 @@ impl Peer {
     /// Looks for a leader once the last role's log is durable: everything in it counts for the vote (election.md 4).
     fn try_look(&mut self, now: Now, wake: &mut Vec<Waker>) {
         let Role::WindingUp { not_before_ms, heir } = self.role else { return };
+        self.core.write_unlogged(now, wake);
         if self.election.is_none() || !self.core.is_settled() || now.steady_ms < not_before_ms {
             return;
         }

@@ -251,7 +251,10 @@ impl Election {
             self.outbox.push_back((from, message));
             return None;
         }
-        if search.own.zxid == Zxid(-1) || vote.zxid == Zxid(-1) || !names_voter(vote, quorums) {
+        // Whom only the configuration to be lets vote names nobody until it hears of somebody. Its round counts all the same:
+        // others who wait for its vote would wait for ever in an older one.
+        let names_somebody = names_voter(vote, quorums);
+        if search.own.zxid == Zxid(-1) || vote.zxid == Zxid(-1) || !names_somebody && vote.round == self.round {
             return None;
         }
         let heard = Heard { vote, state: PeerState::Looking };
@@ -260,10 +263,12 @@ impl Election {
             search.votes.clear();
             let own = search.own;
             let initial = self.initial(own, quorums);
-            let better = beats(vote, initial, quorums);
+            let better = names_somebody && beats(vote, initial, quorums);
             let search = self.search.as_mut()?;
             search.proposal = if better { vote } else { initial };
-            search.votes.insert(from, heard);
+            if names_somebody {
+                search.votes.insert(from, heard);
+            }
             return self.propose(now, quorums);
         }
         search.votes.insert(from, heard);

@@ -135,12 +135,14 @@ impl World {
     }
 
     fn stand(&mut self, node: Node, standing: &Arc<Standing>) {
-        let served = std::mem::replace(&mut self.process(node).serves, standing.serves);
+        let process = self.process(node);
+        process.serves = standing.serves;
+        let is_news = std::mem::replace(&mut process.stands, (standing.mode, standing.epoch)) != process.stands;
         match standing.mode {
             Mode::Looking => self.become_role(node, Role::Looking, ""),
             Mode::ReadOnly => self.tell(format!("{node} SERVING read-only")),
             Mode::Standalone => self.tell(format!("{node} SERVING alone")),
-            Mode::Leader | Mode::Follower | Mode::Observer if !served => {
+            Mode::Leader | Mode::Follower | Mode::Observer if is_news => {
                 let clients = if standing.serves { "" } else { ", no clients" };
                 self.tell(format!("{node} SERVING epoch={}{clients}", standing.epoch));
             }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use zkd::auth::AuthRules;
 use zkd::config::ServerSpec;
-use zkd::ids::{Sid, Zxid};
+use zkd::ids::{Epoch, Sid, Zxid};
 use zkd::peer::{
-    Beginning, EnsembleRules, Input, Loading, Machine, Peer, PeerRules, ReaperRules, SnapshotRules, SnapshotStart,
+    Beginning, EnsembleRules, Input, Loading, Machine, Mode, Peer, PeerRules, ReaperRules, SnapshotRules, SnapshotStart,
 };
 use zkd::pipeline::{PrepareRules, ServerStatistics, SharedDatabase};
 use zkd::session::Negotiation;
@@ -110,6 +110,8 @@ pub(crate) struct Process {
     pub(crate) flush_waits: bool,
     pub(crate) snapshot_waits: Option<SnapshotStart>,
     pub(crate) serves: bool,
+    /// What it said last that it is, and in which epoch.
+    pub(crate) stands: (Mode, Epoch),
     pub(crate) listens: bool,
     pub(crate) stopping: bool,
     pub(crate) role: Role,
@@ -226,6 +228,7 @@ impl World {
             flush_waits: false,
             snapshot_waits: None,
             serves: false,
+            stands: (Mode::Looking, 0),
             listens: false,
             stopping: false,
             role: Role::Looking,
