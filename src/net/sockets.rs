@@ -34,7 +34,9 @@ where
     for (before, address) in (0..).zip(addresses.iter().cloned()) {
         let resolve = resolve.clone();
         attempts.spawn(async move {
-            sleep(HEAD_START * before).await;
+            if before > 0 {
+                sleep(HEAD_START * before).await;
+            }
             connect_one(resolve(address).await?, patience).await
         });
     }

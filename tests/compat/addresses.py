@@ -17,7 +17,7 @@ import tempfile
 from ensemble import ROLES_SECONDS, Ensemble, Member, apache, poll, zkd
 
 CONFIG = {"tickTime": "500", "cnxTimeout": "1000"}
-ELSEWHERE = "203.0.113.1"       # an address of nobody's
+NOWHERE = "::2"         # nobody's address, and no packet to it leaves the machine
 
 
 class Hosts:
@@ -110,7 +110,7 @@ def names(kind, hosts):
 
 def all_addresses(kind, hosts):
     """As in containers: the name that others use is an address of something else, which forwards."""
-    hosts["zk1.test"], hosts["zk2.test"], hosts["zk3.test"] = "127.0.0.1", "127.0.0.2", ELSEWHERE
+    hosts["zk1.test"], hosts["zk2.test"], hosts["zk3.test"] = "127.0.0.1", "127.0.0.2", NOWHERE
     with NamedEnsemble(known_by(hosts, kind), 3, CONFIG) as ensemble:
         third = ensemble[3]
         wait_until_ended(third)
@@ -126,8 +126,8 @@ class ManyMember(Member):
     def configure(self, members):
         super().configure(members)
         for other in members:
-            self.server.extra["server.%d" % other.number] = "%s:%d:%d|%s:%d:%d" % (
-                ELSEWHERE, *other.ports, self.host, *other.ports)
+            self.server.extra["server.%d" % other.number] = "[%s]:%d:%d|%s:%d:%d" % (
+                NOWHERE, *other.ports, self.host, *other.ports)
         # Apache wants this as a property: that zoo.cfg has it is not enough (EN-36).
         self.server.extra["zookeeper.multiAddress.enabled"] = "true"
 
