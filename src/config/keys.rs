@@ -169,8 +169,6 @@ const MISSING_PROVIDERS: &[&str] = &["SASLAuthenticationProvider", "X509Authenti
 const UNFINISHED: &[(&str, &str)] = &[
     ("observerMasterPort", "observers connect to the leader"),
     ("leader.maxTimeToWaitForEpoch", "a leader waits initLimit for a quorum that promises its epoch"),
-    ("leader.maxConcurrentSnapSyncs", "one database is sent at a time, and nobody is refused"),
-    ("leader.maxConcurrentDiffSyncs", "nobody is refused"),
 ];
 
 /// Keys of the reference that mean nothing here: its threads, its caches, its Java; or that only an ensemble uses.

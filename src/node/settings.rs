@@ -227,6 +227,8 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
             leader_serves: quorum.leader_serves,
             history_txns: quorum.committed_log_max,
             force_snapshot: quorum.force_snapshot_sync,
+            snap_syncs_max: quorum.snap_syncs_max,
+            diff_syncs_max: quorum.diff_syncs_max,
             sync_from_log: quorum.log_sync_factor.is_some(),
             local_sessions: quorum.local_sessions,
             local_sessions_upgrade: quorum.local_sessions_upgrade,

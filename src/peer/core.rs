@@ -290,6 +290,11 @@ impl Core {
         Some(SnapshotStart { walk, zxid: database.last_zxid(), digest, head })
     }
 
+    /// Whether the tree is being walked for a learner.
+    pub(super) const fn walks_for_learner(&self) -> bool {
+        matches!(self.walk, Some((_, WalkFor::Learner(_))))
+    }
+
     /// A walk has ended. Says for whom it was, unless its tree is gone.
     pub(super) fn end_walk(&mut self, number: u64) -> Option<WalkFor> {
         self.database.write().end_snapshot(number);

@@ -42,6 +42,8 @@ pub(super) struct Learner {
     pub(super) given: Zxid,
     /// A proposal that it has not acknowledged, and since when that is so.
     pub(super) owes: Option<(Zxid, u64)>,
+    /// Whether it waits until the tree can be walked for it.
+    pub(super) queued: bool,
     /// What is to be sent.
     pub(super) out: Vec<u8>,
 }
@@ -56,6 +58,7 @@ impl Learner {
             acked: Zxid::ZERO,
             given: Zxid::ZERO,
             owes: None,
+            queued: false,
             out: Vec::new(),
         }
     }

@@ -49,6 +49,10 @@ pub struct EnsembleRules {
     pub force_snapshot: bool,
     /// `zookeeper.snapshotSizeFactor` is not negative: learners may get txns from the log on disk.
     pub sync_from_log: bool,
+    /// `leader.maxConcurrentSnapSyncs`: an observer is sent away while so many learners get the database.
+    pub snap_syncs_max: usize,
+    /// `leader.maxConcurrentDiffSyncs`: and while the log on disk is read for so many.
+    pub diff_syncs_max: usize,
     /// `localSessionsEnabled`.
     pub local_sessions: bool,
     /// `localSessionsUpgradingEnabled`.

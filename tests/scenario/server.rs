@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) history_txns: usize,
     /// `snapCount`.
     pub(crate) snapshot_txns: u64,
+    /// `leader.maxConcurrentSnapSyncs` and `leader.maxConcurrentDiffSyncs`.
+    pub(crate) syncs_max: usize,
     pub(crate) leader_serves: bool,
     pub(crate) local_sessions: bool,
     pub(crate) read_only_mode: bool,
@@ -53,6 +55,7 @@ impl Default for Settings {
             weights: Vec::new(),
             history_txns: 500,
             snapshot_txns: 100_000,
+            syncs_max: 10,
             leader_serves: true,
             local_sessions: false,
             read_only_mode: false,
@@ -170,6 +173,8 @@ impl World {
                 leader_serves: settings.leader_serves,
                 history_txns: settings.history_txns,
                 force_snapshot: false,
+                snap_syncs_max: settings.syncs_max,
+                diff_syncs_max: settings.syncs_max,
                 sync_from_log: true,
                 local_sessions: settings.local_sessions,
                 local_sessions_upgrade: settings.local_sessions,

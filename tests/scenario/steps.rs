@@ -241,6 +241,7 @@ impl World {
         match words {
             ["window", _] => settings.history_txns = usize::try_from(number()?).map_err(|error| error.to_string())?,
             ["snapshots", _] => settings.snapshot_txns = number()?,
+            ["syncs", _] => settings.syncs_max = usize::try_from(number()?).map_err(|error| error.to_string())?,
             ["leaderServes", "no"] => settings.leader_serves = false,
             ["localSessions"] => settings.local_sessions = true,
             ["readonlymode"] => settings.read_only_mode = true,

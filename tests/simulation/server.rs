@@ -154,6 +154,8 @@ fn rules(plan: &Plan, node: usize, members: Membership, auth: &Arc<AuthRules>, s
             leader_serves: plan.leader_serves,
             history_txns: plan.history_txns,
             force_snapshot: plan.force_snapshot,
+            snap_syncs_max: 2,
+            diff_syncs_max: 2,
             sync_from_log: plan.sync_from_log,
             connect_retry_ms: 100,
             observer_writes: plan.observer_writes,

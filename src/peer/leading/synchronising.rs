@@ -4,10 +4,36 @@ use std::sync::Arc;
 
 use super::super::Output;
 use super::super::core::{Core, WalkFor};
-use super::super::learners::Stage;
+use super::super::learners::{Learners, Stage};
+use super::super::rules::EnsembleRules;
 use super::{Leading, Phase};
 use crate::ids::{LinkId, Zxid};
 use crate::zab::{Behind, Logged, Packet, Plan, plan};
+
+/// Learners that are being synchronised at this time. What is in memory is sent at once and does not count.
+struct Concurrent {
+    /// They get the database, or wait for it.
+    databases: usize,
+    /// The log on disk is read for them.
+    logs: usize,
+}
+
+impl Concurrent {
+    fn count(learners: &Learners, is_walking: bool) -> Self {
+        Self {
+            databases: learners.values().filter(|learner| learner.queued).count() + usize::from(is_walking),
+            logs: learners.values().filter(|learner| matches!(learner.stage, Stage::Reading(..))).count(),
+        }
+    }
+
+    const fn is_full_for(&self, plan: &Plan, rules: &EnsembleRules) -> bool {
+        match plan {
+            Plan::Snap => self.databases >= rules.snap_syncs_max,
+            Plan::Log { .. } => self.logs >= rules.diff_syncs_max,
+            Plan::Diff { .. } | Plan::Trunc { .. } => false,
+        }
+    }
+}
 
 impl Leading {
     /// Synchronises whoever waits for it, as far as that is possible now.
@@ -24,6 +50,7 @@ impl Leading {
         // What is proposed already is sent as such to those who are there already.
         self.broadcast(core);
         let Some(reign) = &mut self.reign else { return };
+        let at_once = Concurrent::count(&reign.learners, core.walks_for_learner());
         let Some(learner) = reign.learners.get_mut(&link) else { return };
         let Stage::Waiting(zxid) = learner.stage else { return };
         let last = core.database.read().last_zxid();
@@ -32,6 +59,11 @@ impl Leading {
         let mut plan = plan(&core.history, last, behind, rules.force_snapshot);
         if matches!(plan, Plan::Log { .. }) && !rules.sync_from_log {
             plan = Plan::Snap;
+        }
+        // Nothing is won without the followers: only observers come again later.
+        if learner.is_observer() && !learner.queued && at_once.is_full_for(&plan, rules) {
+            self.close(core, link, "as many others are being synchronised as may be at once (EN-16)");
+            return;
         }
         tracing::info!(learner = ?learner.sid, has = %zxid, last = %last, ?plan, "synchronising a learner");
         match plan {
@@ -61,6 +93,7 @@ impl Leading {
                 }
                 let start = core.begin_walk(&mut database.write(), WalkFor::Learner(link));
                 // While the tree is walked for somebody else, this one goes on waiting.
+                learner.queued = start.is_none();
                 let Some(mut start) = start else { return };
                 if has_more {
                     start.zxid = zxid;
