@@ -268,7 +268,7 @@ impl Serving {
             let membership = core.membership.as_ref().ok_or(ErrorCode::UNIMPLEMENTED)?;
             let follows = |sid: Sid| sid == core.me() || followers.contains(&sid);
             let next = next_members(membership, request, zxid, core.ensemble().standalone_enabled, follows)?;
-            Ok(next.text())
+            Ok(next.map(|next| next.text()))
         })
     }
 

@@ -137,14 +137,14 @@ impl Prepare {
     }
 
     /// Prepares a reconfiguration: `next` makes the text of the configuration that this zxid is to establish. Who may ask
-    /// is looked at last (EN-29).
+    /// is looked at last (EN-29), but for a `next` that is `None`: what only those are refused who may ask.
     pub fn reconfig(
         &mut self,
         now: Now,
         tree: &Tree,
         asker: Asker<'_>,
         body: &[u8],
-        next: impl FnOnce(&Reconfig<'_>, Zxid) -> Result<String, ErrorCode>,
+        next: impl FnOnce(&Reconfig<'_>, Zxid) -> Result<Option<String>, ErrorCode>,
     ) -> Prepared {
         let Ok((_, Request::Reconfig(request))) = Request::decode(OpCode::RECONFIG, body) else {
             return Prepared::Refused(ErrorCode::MARSHALLING);
@@ -156,6 +156,7 @@ impl Prepare {
             let text = next(&request, asked.header.zxid)?;
             let before = this.outstanding.find(asked.tree, path::CONFIG).ok_or(ErrorCode::NO_NODE)?;
             this.check_acl(asked, &before, Perms::WRITE)?;
+            let text = text.ok_or(ErrorCode::BAD_ARGUMENTS)?;
             this.put_config(asked, &before, &text, out);
             Ok(Box::default())
         })

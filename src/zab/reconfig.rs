@@ -11,7 +11,8 @@ use crate::proto::{ErrorCode, OpCode, Reconfig};
 use crate::txn::{Entry, Txn};
 
 /// The members that a request asks for, to be established by `zxid`. `follows` tells who follows this leader and has its
-/// history, the leader included. Without `standalone` one voter is enough.
+/// history, the leader included. Without `standalone` one voter is enough. `None`: one of them has a number that does not
+/// fit into the ids of its sessions; the reference takes it, zkd refuses whoever may reconfigure at all.
 ///
 /// # Errors
 /// The first check that fails, in the order of the reference.
@@ -21,7 +22,7 @@ pub fn next_members(
     zxid: Zxid,
     standalone: bool,
     follows: impl Fn(Sid) -> bool,
-) -> Result<Ensemble, ErrorCode> {
+) -> Result<Option<Ensemble>, ErrorCode> {
     if membership.pending().is_some() {
         return Err(ErrorCode::RECONFIG_IN_PROGRESS);
     }
@@ -31,14 +32,17 @@ pub fn next_members(
     }
     let members = match &request.new_members {
         Some(text) => whole(text, standalone)?,
-        None => changed(current, request)?,
+        None => match changed(current, request)? {
+            Some(members) => members,
+            None => return Ok(None),
+        },
     };
     if members.count(ServerRole::Participant) < if standalone { 2 } else { 1 } {
         return Err(ErrorCode::BAD_ARGUMENTS);
     }
     let mut next = Ensemble::from_members(members).map_err(|_| ErrorCode::BAD_ARGUMENTS)?;
     next.set_version(zxid.0);
-    if next.is_quorum(follows) { Ok(next) } else { Err(ErrorCode::NEW_CONFIG_NO_QUORUM) }
+    if next.is_quorum(follows) { Ok(Some(next)) } else { Err(ErrorCode::NEW_CONFIG_NO_QUORUM) }
 }
 
 /// `newMembers`: all of them, one a line or between commas.
@@ -51,7 +55,7 @@ fn whole(text: &str, standalone: bool) -> Result<Members, ErrorCode> {
 }
 
 /// `leavingServers` go first, then `joiningServers` come, or come again with another address or role.
-fn changed(current: &Ensemble, request: &Reconfig<'_>) -> Result<Members, ErrorCode> {
+fn changed(current: &Ensemble, request: &Reconfig<'_>) -> Result<Option<Members>, ErrorCode> {
     if !current.is_majority() {
         return Err(ErrorCode::BAD_ARGUMENTS);
     }
@@ -69,7 +73,7 @@ fn changed(current: &Ensemble, request: &Reconfig<'_>) -> Result<Members, ErrorC
             return Err(ErrorCode::BAD_ARGUMENTS);
         };
         let id: i64 = name.rsplit('.').next().unwrap_or(name).parse().map_err(|_| ErrorCode::MARSHALLING)?;
-        let id = u8::try_from(id).map_err(|_| ErrorCode::BAD_ARGUMENTS)?;
+        let Ok(id) = u8::try_from(id) else { return Ok(None) };
         let server = ServerSpec::parse(id, text).ok_or(ErrorCode::BAD_ARGUMENTS)?;
         let has_client = server.client.is_some() || server.secure_client.is_some();
         let others = members.servers.iter().filter(|(sid, _)| **sid != Sid(id)).map(|(_, other)| other);
@@ -78,7 +82,7 @@ fn changed(current: &Ensemble, request: &Reconfig<'_>) -> Result<Members, ErrorC
         }
         members.servers.insert(Sid(id), server);
     }
-    Ok(members)
+    Ok(Some(members))
 }
 
 /// What stands between commas; empty pieces are none.
@@ -116,4 +120,23 @@ pub fn reconfiguration(txn: &[u8]) -> Result<Option<Ensemble>, String> {
     let mut members = Ensemble::parse(&text).map_err(|error| error.to_string())?;
     members.set_version(entry.header.zxid.0);
     Ok(Some(members))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_does_not_fit_is_refused_once_it_is_known_who_asks() {
+        let text = "server.1=a:1:2;3\nserver.2=b:1:2;3\nserver.3=c:1:2;3\nversion=5";
+        let membership = Membership::settled(Ensemble::parse(text).unwrap());
+        let next = |joining: &str| {
+            let request = Reconfig { joining: Some(joining.into()), leaving: None, new_members: None, config_id: -1 };
+            let next = next_members(&membership, &request, Zxid(9), true, |_| true);
+            next.map(|next| next.map(|next| (next.version(), next.voters().count())))
+        };
+        assert_eq!(next("server.4=d:1:2;3"), Ok(Some((9, 4))));
+        assert_eq!(next("server.999=d:1:2;3"), Ok(None));
+        assert_eq!(next("server.4=d:1:2"), Err(ErrorCode::BAD_ARGUMENTS), "no client port");
+    }
 }
