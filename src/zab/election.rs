@@ -154,13 +154,21 @@ impl Election {
     /// The vote that a server starts with: itself, if it may lead.
     fn initial(&self, own: Candidacy, quorums: Quorums<'_>) -> Vote {
         let round = self.round;
-        if quorums.committed.is_voter(self.me) {
+        if quorums.committed.is_voter(self.me) || self.stands_in(quorums) && self.round % 2 == 0 {
             Vote { leader: self.me.0.into(), zxid: own.zxid, round, epoch: own.epoch.into() }
         } else if quorums.committed.is_observer(self.me) {
             Vote { leader: NO_SERVER, zxid: Zxid(NO_SERVER), round, epoch: NO_SERVER }
         } else {
             Vote { leader: NO_SERVER, zxid: own.zxid, round, epoch: own.epoch.into() }
         }
+    }
+
+    /// Whether this server is to vote, and does not yet. It may be the only one that has all that the voters in force and
+    /// those to be have, and then nobody else can lead; but those who do not know of the reconfiguration would not elect it.
+    /// So it names itself in every other round.
+    fn stands_in(&self, quorums: Quorums<'_>) -> bool {
+        let members = quorums.committed;
+        quorums.is_voter(self.me) && !members.is_voter(self.me) && !members.is_observer(self.me)
     }
 
     /// The search is over: this is what is told to those who ask from now on.
@@ -200,9 +208,26 @@ impl Election {
         if search.resend_at_ms <= now.steady_ms {
             search.resend_after_ms = (search.resend_after_ms * 2).min(self.rules.resend_max_ms);
             search.resend_at_ms = now.steady_ms + search.resend_after_ms;
+            if search.final_at_ms.is_none()
+                && search.resend_after_ms > 2 * self.rules.resend_min_ms
+                && self.stands_in(quorums)
+            {
+                return self.begin_round(now, quorums);
+            }
             self.send_all(quorums);
         }
         None
+    }
+
+    /// Nothing comes of this round.
+    fn begin_round(&mut self, now: Now, quorums: Quorums<'_>) -> Option<Vote> {
+        self.round = self.round.saturating_add(1);
+        let own = self.search.as_ref()?.own;
+        let initial = self.initial(own, quorums);
+        let search = self.search.as_mut()?;
+        search.votes.clear();
+        search.proposal = initial;
+        self.propose(now, quorums)
     }
 
     /// A message from another server. Returns the leader once it is settled.
@@ -246,7 +271,11 @@ impl Election {
     fn hear_looking(&mut self, now: Now, from: Sid, vote: Vote, quorums: Quorums<'_>) -> Option<Vote> {
         let search = self.search.as_mut()?;
         if vote.round < self.round {
-            // It is behind: it moves up when it hears of this round.
+            // It is behind: it moves up when it hears of this round, unless that is of nobody who votes: then both would
+            // go on answering each other.
+            if !quorums.is_voter(self.me) {
+                return None;
+            }
             let message = notification(quorums, PeerState::Looking, self.search.as_ref()?.proposal);
             self.outbox.push_back((from, message));
             return None;

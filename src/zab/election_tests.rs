@@ -248,3 +248,41 @@ fn after_the_epoch_has_begun_its_number_is_told() {
     let (_, answer) = election.poll_send().expect("an answer");
     assert_eq!((answer.state, answer.vote), (PeerState::Leading, Vote { epoch: 1, ..vote }));
 }
+
+fn looking(vote: Vote) -> Notification {
+    Notification { state: PeerState::Looking, vote, version: 2, config: None }
+}
+
+#[test]
+fn a_voter_to_be_that_names_nobody_tells_its_round() {
+    let (proposed, committed) = (ensemble(3), ensemble(1));
+    let quorums = Quorums { committed: &committed, proposed: Some(&proposed) };
+    let mut election = Election::new(Sid(1), ElectionRules::default());
+    let own = Candidacy { zxid: Zxid::new(1, 5), epoch: 1 };
+    assert_eq!(election.look(at(0), own, quorums), None, "the voters to be have to agree");
+    let nobody = Vote { leader: NO_SERVER, zxid: Zxid::new(1, 5), round: 7, epoch: 1 };
+    assert_eq!(election.receive(at(1), Sid(2), &looking(nobody), quorums), None);
+    assert_eq!(election.round(), 7);
+    let mine = Vote { leader: 1, ..nobody };
+    election.receive(at(2), Sid(2), &looking(mine), quorums);
+    assert_eq!(election.receive(at(3), Sid(3), &looking(mine), quorums), Some(mine));
+}
+
+#[test]
+fn a_voter_to_be_names_itself_in_every_other_round() {
+    let (proposed, committed) = (ensemble(3), ensemble(1));
+    let quorums = Quorums { committed: &committed, proposed: Some(&proposed) };
+    let mut election = Election::new(Sid(2), ElectionRules::default());
+    election.look(at(0), Candidacy { zxid: Zxid::new(1, 6), epoch: 1 }, quorums);
+    let behind = Vote { leader: 1, zxid: Zxid::new(1, 5), round: 1, epoch: 1 };
+    election.receive(at(1), Sid(1), &looking(behind), quorums);
+    let mut named = Vec::new();
+    for ms in (0..20_000).step_by(100) {
+        election.tick(at(ms), quorums);
+        while let Some((_, message)) = election.poll_send() {
+            named.push((message.vote.round, message.vote.leader));
+        }
+    }
+    named.dedup();
+    assert_eq!(named[..4], [(1, NO_SERVER), (2, 2), (3, NO_SERVER), (4, 2)]);
+}

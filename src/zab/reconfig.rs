@@ -126,17 +126,78 @@ pub fn reconfiguration(txn: &[u8]) -> Result<Option<Ensemble>, String> {
 mod tests {
     use super::*;
 
+    fn members() -> Membership {
+        let servers = (1..=3).filter_map(|id| ServerSpec::parse(id, &format!("h{id}:1:2;3")));
+        Membership::settled(Ensemble::new(7, servers))
+    }
+
+    fn asked(membership: &Membership, request: &Reconfig<'_>, standalone: bool) -> Result<String, ErrorCode> {
+        let next = next_members(membership, request, Zxid(9), standalone, |sid| sid.0 <= 4)?;
+        let Some(next) = next else { return Ok("none".to_owned()) };
+        let role = |sid| if next.is_observer(sid) { "o" } else { "" };
+        Ok(next.servers().map(|(sid, _)| format!("{}{}", sid.0, role(sid))).collect::<Vec<_>>().join(" "))
+    }
+
+    fn change(joining: &str, leaving: &str) -> Result<String, ErrorCode> {
+        let list = |text: &str| Some(text.to_owned().into()).filter(|_| !text.is_empty());
+        let request = Reconfig { joining: list(joining), leaving: list(leaving), new_members: None, config_id: -1 };
+        asked(&members(), &request, true)
+    }
+
+    fn replace(text: &str, standalone: bool) -> Result<String, ErrorCode> {
+        let new_members = Some(text.to_owned().into());
+        asked(&members(), &Reconfig { joining: None, leaving: None, new_members, config_id: -1 }, standalone)
+    }
+
     #[test]
-    fn a_number_that_does_not_fit_is_refused_once_it_is_known_who_asks() {
-        let text = "server.1=a:1:2;3\nserver.2=b:1:2;3\nserver.3=c:1:2;3\nversion=5";
-        let membership = Membership::settled(Ensemble::parse(text).unwrap());
-        let next = |joining: &str| {
-            let request = Reconfig { joining: Some(joining.into()), leaving: None, new_members: None, config_id: -1 };
-            let next = next_members(&membership, &request, Zxid(9), true, |_| true);
-            next.map(|next| next.map(|next| (next.version(), next.voters().count())))
-        };
-        assert_eq!(next("server.4=d:1:2;3"), Ok(Some((9, 4))));
-        assert_eq!(next("server.999=d:1:2;3"), Ok(None));
-        assert_eq!(next("server.4=d:1:2"), Err(ErrorCode::BAD_ARGUMENTS), "no client port");
+    fn servers_leave_first_and_then_others_join() {
+        assert_eq!(change("server.4=h4:1:2;3", "1, 99"), Ok("2 3 4".to_owned()));
+        assert_eq!(change("server.1=h1:5:6:observer;3", "1"), Ok("1o 2 3".to_owned()));
+        assert_eq!(change("server.2=h2:1:2:observer;3", ""), Ok("1 2o 3".to_owned()), "an update");
+        assert_eq!(change("", ""), Ok("1 2 3".to_owned()), "nothing, under a new version");
+    }
+
+    #[test]
+    fn what_is_no_change() {
+        for (joining, leaving, error) in [
+            ("garbage", "", ErrorCode::BAD_ARGUMENTS),
+            ("server.x=h:1:2;3", "", ErrorCode::MARSHALLING),
+            ("server.4=h:1:2", "", ErrorCode::BAD_ARGUMENTS),
+            ("server.4=h:1;3", "", ErrorCode::BAD_ARGUMENTS),
+            ("server.4=h3:9:2;8", "", ErrorCode::BAD_ARGUMENTS),
+            ("", "abc", ErrorCode::MARSHALLING),
+            ("", "1,2", ErrorCode::BAD_ARGUMENTS),
+            ("server.7=g:1:2;3,server.8=g:4:5;6,server.9=g:7:8;10", "1", ErrorCode::NEW_CONFIG_NO_QUORUM),
+        ] {
+            assert_eq!(change(joining, leaving), Err(error), "{joining} {leaving}");
+        }
+        assert_eq!(change("server.999=h:1:2;3", ""), Ok("none".to_owned()), "refused once it is known who asks");
+        assert_eq!(change("server.4=127.0.0.1:1:2;3,server.5=127.0.0.1:1:2;3", ""), Ok("1 2 3 4 5".to_owned()));
+    }
+
+    #[test]
+    fn all_members_at_once() {
+        assert_eq!(replace("server.3=h:1:2,server.4=h:3:4\nserver.5=h:5:6:observer", true), Ok("3 4 5o".to_owned()));
+        assert_eq!(replace("server.3=h:1:2", false), Ok("3".to_owned()));
+        for (text, standalone, error) in [
+            ("garbage", true, ErrorCode::BAD_ARGUMENTS),
+            ("server.3=h:1:2", true, ErrorCode::BAD_ARGUMENTS),
+            ("server.3=h:1:2\nserver.4=h:1:3:observer", true, ErrorCode::MARSHALLING),
+            ("server.4=h:1:3:observer", true, ErrorCode::MARSHALLING),
+            ("", false, ErrorCode::MARSHALLING),
+            ("server.8=h:1:2\nserver.9=h:1:3", true, ErrorCode::NEW_CONFIG_NO_QUORUM),
+        ] {
+            assert_eq!(replace(text, standalone), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_at_a_time_and_on_top_of_what_the_client_has_seen() {
+        let mut membership = members();
+        let request = |config_id| Reconfig { joining: None, leaving: None, new_members: None, config_id };
+        assert_eq!(asked(&membership, &request(6), true), Err(ErrorCode::BAD_VERSION));
+        assert!(asked(&membership, &request(7), true).is_ok());
+        membership.propose(Ensemble::new(8, ServerSpec::parse(1, "h:1:2")));
+        assert_eq!(asked(&membership, &request(6), true), Err(ErrorCode::RECONFIG_IN_PROGRESS));
     }
 }
