@@ -4,7 +4,7 @@
 use super::Output;
 use super::core::{Core, Leave};
 use super::standing::Mode;
-use crate::config::ServerSpec;
+use crate::config::{ServerAddress, ServerSpec};
 use crate::ids::{Now, Sid, Zxid};
 use crate::path::CONFIG;
 use crate::zab::{Ensemble, Membership, Quorums, reconfiguration};
@@ -136,13 +136,15 @@ impl Core {
         }
     }
 
-    /// Whether a server that leads may go on when these are in force: it has to vote, and to be where it was (zab.md 11).
+    /// Whether a server that leads may go on when these are in force: it has to vote, and to be where it was, if it was
+    /// anywhere (zab.md 11).
     pub(super) fn stays_leader(&self, leader: Sid, next: &Ensemble) -> bool {
         let place = |server: &ServerSpec| {
-            let at = |address: &crate::config::ServerAddress| (address.host.clone(), address.quorum_port);
+            let at = |address: &ServerAddress| (address.host.clone(), address.quorum_port);
             server.addresses.iter().map(at).collect::<Vec<_>>()
         };
-        next.is_voter(leader) && self.members().server(leader).map(place) == next.server(leader).map(place)
+        let was = self.members().server(leader).map(place);
+        next.is_voter(leader) && was.is_none_or(|was| next.server(leader).map(place) == Some(was))
     }
 
     /// Going on with other quorums than the rest would be wrong: the operator has to know.
