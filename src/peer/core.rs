@@ -10,7 +10,7 @@ use super::local::LocalSessions;
 use super::rules::{EnsembleRules, PeerRules};
 use super::standing::Standing;
 use super::{Beginning, Output, Record, Restored, SnapshotStart};
-use crate::ids::{ConnectionId, LinkId, Now, SessionId, Sid, Zxid};
+use crate::ids::{ConnectionId, Epoch, LinkId, Now, SessionId, Sid, Zxid};
 use crate::pipeline::{Applied, Database, Forwarded, InFlight, Lane, LoadDatabase, Origin, SharedDatabase, Work};
 use crate::storage::Durable;
 use crate::storage::epochs::Epochs;
@@ -73,6 +73,8 @@ pub(super) struct Core {
     pub(super) durable: Durable,
     /// The last txn that is known to be committed.
     pub(super) committed: Zxid,
+    /// The newest epoch that a voter has promised while this server led with an older one.
+    pub(super) promised: Epoch,
     /// An observer that kept no log is to vote: what it has goes to disk before that.
     pub(super) has_unlogged: bool,
     pub(super) snapshots: SnapshotClock,
@@ -114,6 +116,7 @@ impl Core {
             durable,
             committed: Zxid::ZERO,
             has_unlogged: false,
+            promised: 0,
             walk: None,
             installing: None,
             disk_work: 0,

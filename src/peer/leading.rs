@@ -106,7 +106,7 @@ impl Leading {
         let reign = Reign {
             phase: Phase::Epoch,
             phase_until_ms: now.steady_ms + patience_ms,
-            agreement: EpochAgreement::new(me, core.epochs.accepted),
+            agreement: EpochAgreement::new(me, core.epochs.accepted.max(core.promised)),
             epoch: 0,
             own: Candidacy { zxid: core.last_zxid(), epoch: core.epochs.current },
             compared: BTreeSet::from([me]),
@@ -284,6 +284,12 @@ impl Leading {
         (learner.info, learner.sid, learner.stage) = (Some(info), sid, Stage::Told);
         let voter = learner.follower().is_some_and(|sid| core.quorums().is_voter(sid));
         tracing::info!(learner = ?sid, observer = info.observer, voter, "a learner has come");
+        if reign.phase > Phase::Epoch && voter && info.epoch > reign.epoch {
+            // It promised that to somebody who never came to lead, and could follow nobody before the next election.
+            core.promised = info.epoch;
+            let (sid, epoch) = (sid.map_or(0, |sid| sid.0), info.epoch);
+            return Err(Leave::because(format!("server {sid} has promised epoch {epoch}, above this one's")));
+        }
         if reign.phase >= Phase::Histories {
             self.invite(link);
             return Ok(());
