@@ -241,7 +241,10 @@ impl Election {
             return None;
         }
         if !quorums.is_voter(from) {
-            self.answer_outsider(from, quorums);
+            // One that is settled would answer a search, and both would go on answering each other.
+            if heard.state == PeerState::Looking {
+                self.answer_outsider(from, quorums);
+            }
             return None;
         }
         if self.search.is_none() {
@@ -258,7 +261,7 @@ impl Election {
         }
     }
 
-    /// Observers, and servers that join or were removed, are told how things stand whatever they say.
+    /// Observers, and servers that join or were removed, are told how things stand whatever they vote.
     fn answer_outsider(&mut self, from: Sid, quorums: Quorums<'_>) {
         let message = match (&self.search, self.standing) {
             (Some(search), _) => notification(quorums, PeerState::Looking, search.proposal),

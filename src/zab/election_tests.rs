@@ -254,6 +254,19 @@ fn looking(vote: Vote) -> Notification {
 }
 
 #[test]
+fn an_outsider_that_has_a_leader_is_told_nothing() {
+    let three = ensemble(3);
+    let mut election = Election::new(Sid(1), ElectionRules::default());
+    election.look(at(0), Candidacy { zxid: Zxid::new(1, 5), epoch: 1 }, quorums(&three));
+    while election.poll_send().is_some() {}
+    let vote = Vote { leader: 2, zxid: Zxid::new(1, 5), round: 1, epoch: 1 };
+    for (state, is_told) in [(PeerState::Observing, false), (PeerState::Following, false), (PeerState::Looking, true)] {
+        election.receive(at(1), Sid(9), &Notification { state, ..looking(vote) }, quorums(&three));
+        assert_eq!(election.poll_send().is_some(), is_told, "{state:?}");
+    }
+}
+
+#[test]
 fn a_voter_to_be_that_names_nobody_tells_its_round() {
     let (proposed, committed) = (ensemble(3), ensemble(1));
     let quorums = Quorums { committed: &committed, proposed: Some(&proposed) };
