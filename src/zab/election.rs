@@ -284,12 +284,16 @@ impl Election {
             return None;
         }
         // Whom only the configuration to be lets vote names nobody until it hears of somebody. Its round counts all the same:
-        // others who wait for its vote would wait for ever in an older one.
+        // others who wait for its vote would wait for ever in an older one. And it has voted: nobody waits for it to settle.
         let names_somebody = names_voter(vote, quorums);
-        if search.own.zxid == Zxid(-1) || vote.zxid == Zxid(-1) || !names_somebody && vote.round == self.round {
+        if search.own.zxid == Zxid(-1) || vote.zxid == Zxid(-1) {
             return None;
         }
         let heard = Heard { vote, state: PeerState::Looking };
+        if !names_somebody && vote.round == self.round {
+            search.votes.entry(from).or_insert(heard);
+            return self.check_quorum(now, quorums);
+        }
         if vote.round > self.round {
             self.round = vote.round;
             search.votes.clear();
