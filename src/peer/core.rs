@@ -11,7 +11,9 @@ use super::rules::{EnsembleRules, PeerRules};
 use super::standing::Standing;
 use super::{Beginning, Output, Record, Restored, SnapshotStart};
 use crate::ids::{ConnectionId, Epoch, LinkId, Now, SessionId, Sid, Zxid};
-use crate::pipeline::{Applied, Database, Forwarded, InFlight, Lane, LoadDatabase, Origin, SharedDatabase, Work};
+use crate::pipeline::{
+    Applied, Database, Forwarded, InFlight, Lane, LoadDatabase, Origin, SharedDatabase, Work, WriteRequest,
+};
 use crate::storage::Durable;
 use crate::storage::epochs::Epochs;
 use crate::zab::{History, Logged, Membership};
@@ -410,4 +412,10 @@ impl Core {
 pub(super) fn drop_request(lane: &Lane, wake: &mut Vec<Waker>) {
     lane.statistics().outstanding.fetch_sub(1, Relaxed);
     wake.extend(lane.lock().cut());
+}
+
+/// Nobody can order these.
+pub(super) fn refuse_all(requests: &[WriteRequest], wake: &mut Vec<Waker>) -> Outcome {
+    requests.iter().for_each(|request| drop_request(&request.lane, wake));
+    Ok(())
 }

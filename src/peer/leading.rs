@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::task::Waker;
 
 use super::Output;
-use super::core::{Core, Leave, Outcome, drop_request};
+use super::core::{Core, Leave, Outcome, refuse_all};
 use super::learners::{Heir, Learner, Learners, Stage, heir, standing};
 use super::serving::Serving;
 use super::standing::{Mode, Standing};
@@ -497,14 +497,10 @@ impl Leading {
     ) -> Outcome {
         let reconfigures = requests.iter().any(|request| request.op == OpCode::RECONFIG);
         let followers = self.followers(core, now, reconfigures);
-        match &mut self.serving {
-            Some(serving) if self.reign.as_ref().is_none_or(|reign| reign.deposed.is_none()) => {
-                serving.writes(core, now, requests, &followers, wake)
-            }
-            Some(_) | None => {
-                requests.iter().for_each(|request| drop_request(&request.lane, wake));
-                Ok(())
-            }
+        let takes_writes = self.takes_writes();
+        match self.serving.as_mut().filter(|_| takes_writes) {
+            Some(serving) => serving.writes(core, now, requests, &followers, wake),
+            None => refuse_all(&requests, wake),
         }
     }
 

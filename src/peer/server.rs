@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::core::{Core, Leave, Outcome, WalkFor, drop_request};
+use super::core::{Core, Leave, Outcome, WalkFor, refuse_all};
 use super::following::Following;
 use super::leading::Leading;
 use super::local::LocalSessions;
@@ -263,7 +263,7 @@ impl Peer {
                 reading.writes(&mut self.core, now, requests, wake);
                 Ok(())
             }
-            Role::WindingUp { .. } | Role::Looking { .. } => refuse_all(requests, wake),
+            Role::WindingUp { .. } | Role::Looking { .. } => refuse_all(&requests, wake),
         }
     }
 
@@ -498,10 +498,4 @@ impl Machine for Peer {
         };
         election.into_iter().chain(role).chain(self.stop_by_ms).min()
     }
-}
-
-/// Nobody can order these.
-fn refuse_all(requests: Vec<WriteRequest>, wake: &mut Vec<Waker>) -> Outcome {
-    requests.iter().for_each(|request| drop_request(&request.lane, wake));
-    Ok(())
 }
