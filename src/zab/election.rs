@@ -302,6 +302,8 @@ impl Election {
             let better = names_somebody && beats(vote, initial, quorums);
             let search = self.search.as_mut()?;
             search.proposal = if better { vote } else { initial };
+            // A round has its time: several who stand in would cut each other's short.
+            search.resend_at_ms = now.steady_ms + search.resend_after_ms;
             if names_somebody {
                 search.votes.insert(from, heard);
             }
