@@ -166,10 +166,7 @@ const MISSING_PROVIDERS: &[&str] = &["SASLAuthenticationProvider", "X509Authenti
 
 /// Settings that are understood and that nothing obeys yet, and what happens instead: a warning when they switch
 /// something on.
-const UNFINISHED: &[(&str, &str)] = &[
-    ("observerMasterPort", "observers connect to the leader"),
-    ("leader.maxTimeToWaitForEpoch", "a leader waits initLimit for a quorum that promises its epoch"),
-];
+const UNFINISHED: &[(&str, &str)] = &[("observerMasterPort", "observers connect to the leader")];
 
 /// Keys of the reference that mean nothing here: its threads, its caches, its Java; or that only an ensemble uses.
 /// A dot or star at the end stands for all that begin so.

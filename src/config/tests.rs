@@ -228,7 +228,6 @@ fn odd_values_mean_what_they_mean_to_the_reference() {
 fn what_nothing_obeys_yet_says_so() {
     let note = "zoo.cfg:2: observerMasterPort=2191 has no effect yet: observers connect to the leader";
     assert_eq!(notes("observerMasterPort=2191"), [note]);
-    assert!(notes("leader.maxTimeToWaitForEpoch=3")[0].contains("a leader waits initLimit"));
     assert!(notes("oraclePath=/o")[0].contains("oraclePath has no effect: only ensembles of two"));
     assert_eq!(notes("oraclePath="), Vec::<String>::new());
     assert!(message(&format!("{TWO}oraclePath=/o")).starts_with("zoo.cfg: zkd asks no oracle"));

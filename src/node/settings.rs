@@ -219,6 +219,7 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
             init_limit,
             sync_limit,
             connect_limit,
+            epoch_wait_ms: quorum.epoch_wait_ms,
             election: ElectionRules {
                 resend_min_ms: quorum.notification_min_ms,
                 resend_max_ms: quorum.notification_max_ms,

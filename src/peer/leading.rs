@@ -65,7 +65,7 @@ struct Reign {
     syncs: VecDeque<(Zxid, LinkId)>,
     ping_at_ms: u64,
     check_at_ms: u64,
-    /// When it began to serve.
+    /// When it was elected, and once it serves, when it began to.
     since_ms: u64,
     /// Set once everybody knows that it leaves.
     left: bool,
@@ -117,7 +117,7 @@ impl Leading {
             syncs: VecDeque::new(),
             ping_at_ms: now.steady_ms + core.rules.tick_ms / 2,
             check_at_ms: now.steady_ms + core.rules.tick_ms,
-            since_ms: 0,
+            since_ms: now.steady_ms,
             left: false,
             deposed: None,
         };
@@ -296,6 +296,15 @@ impl Leading {
         }
         reign.agreement.tell(learner.follower(), info.epoch);
         self.try_agree(core)
+    }
+
+    /// One that voted for this leader looks again: it was too late for it, or has lost it.
+    pub(super) fn deserted(&self, core: &Core, now: Now, sid: Sid) -> Outcome {
+        let (Some(reign), Some(wait_ms)) = (&self.reign, core.ensemble().epoch_wait_ms) else { return Ok(()) };
+        if reign.phase == Phase::Epoch && now.steady_ms.saturating_sub(reign.since_ms) > wait_ms {
+            return Err(Leave::because(format!("server {} voted for this one, and looks again", sid.0)));
+        }
+        Ok(())
     }
 
     fn try_agree(&mut self, core: &mut Core) -> Outcome {

@@ -39,6 +39,9 @@ pub struct EnsembleRules {
     pub sync_limit: u32,
     /// `connectToLearnerMasterLimit`, ticks; 0 is `initLimit`.
     pub connect_limit: u32,
+    /// `leader.maxTimeToWaitForEpoch`, ms: once a leader has waited so long for a quorum's epochs, it gives up when one
+    /// that voted for it looks again (EN-18). `None`: it waits for `initLimit` whatever they do.
+    pub epoch_wait_ms: Option<u64>,
     /// How long elections wait.
     pub election: ElectionRules,
     /// `leaderServes`: whether a leader takes clients.

@@ -238,6 +238,7 @@ impl Peer {
             }
             Input::Notified(from, notification) => {
                 self.learn_members(now, &notification, wake)?;
+                self.note_search(now, from, notification.state)?;
                 self.elect(now, wake, |election, quorums| election.receive(now, from, &notification, quorums))?;
             }
             Input::Reachable(sid, reachable) => {
@@ -346,6 +347,16 @@ impl Peer {
         }
         let own = self.candidacy();
         self.elect(now, wake, |election, quorums| election.look(now, own, quorums))
+    }
+
+    /// One that voted for this leader looks for another (EN-18).
+    fn note_search(&mut self, now: Now, from: Sid, state: PeerState) -> Outcome {
+        match (&self.role, &self.election) {
+            (Role::Leading(leading), Some(election)) if state == PeerState::Looking && election.is_backed_by(from) => {
+                leading.deserted(&self.core, now, from)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What this server brings to an election.

@@ -98,6 +98,8 @@ pub struct Election {
     search: Option<Search>,
     /// What is told to those who look while this server does not.
     standing: Option<(PeerState, Vote)>,
+    /// Who had voted like this server when it settled.
+    backers: BTreeSet<Sid>,
     unreachable: BTreeSet<Sid>,
     outbox: VecDeque<(Sid, Notification)>,
 }
@@ -106,8 +108,16 @@ impl Election {
     /// A server that is not looking yet.
     #[must_use]
     pub const fn new(me: Sid, rules: ElectionRules) -> Self {
-        let (search, standing) = (None, None);
-        Self { me, rules, round: 0, search, standing, unreachable: BTreeSet::new(), outbox: VecDeque::new() }
+        Self {
+            me,
+            rules,
+            round: 0,
+            search: None,
+            standing: None,
+            backers: BTreeSet::new(),
+            unreachable: BTreeSet::new(),
+            outbox: VecDeque::new(),
+        }
     }
 
     /// The logical clock.
@@ -173,8 +183,15 @@ impl Election {
 
     /// The search is over: this is what is told to those who ask from now on.
     pub fn settle(&mut self, state: PeerState, vote: Vote) {
-        self.search = None;
+        let votes = self.search.take().into_iter().flat_map(|search| search.votes);
+        self.backers = votes.filter(|(_, heard)| heard.vote == vote).map(|(sid, _)| sid).collect();
         self.standing = Some((state, vote));
+    }
+
+    /// Whether a server had a part in this one's last election, which a leader depends on.
+    #[must_use]
+    pub fn is_backed_by(&self, sid: Sid) -> bool {
+        self.standing.is_some() && self.backers.contains(&sid)
     }
 
     /// The epoch that was elected for has begun (election.md 5.6).

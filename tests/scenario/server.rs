@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) snapshot_txns: u64,
     /// `leader.maxConcurrentSnapSyncs` and `leader.maxConcurrentDiffSyncs`.
     pub(crate) syncs_max: usize,
+    pub(crate) epoch_wait_ms: Option<u64>,
     pub(crate) leader_serves: bool,
     pub(crate) local_sessions: bool,
     pub(crate) read_only_mode: bool,
@@ -56,6 +57,7 @@ impl Default for Settings {
             history_txns: 500,
             snapshot_txns: 100_000,
             syncs_max: 10,
+            epoch_wait_ms: None,
             leader_serves: true,
             local_sessions: false,
             read_only_mode: false,
@@ -169,6 +171,7 @@ impl World {
                 init_limit: 10,
                 sync_limit: 5,
                 connect_limit: 0,
+                epoch_wait_ms: settings.epoch_wait_ms,
                 election: ElectionRules { resend_min_ms: 200, resend_max_ms: 2000, finalize_ms: 200 },
                 leader_serves: settings.leader_serves,
                 history_txns: settings.history_txns,

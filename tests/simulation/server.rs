@@ -150,6 +150,7 @@ fn rules(plan: &Plan, node: usize, members: Membership, auth: &Arc<AuthRules>, s
             init_limit: plan.init_limit,
             sync_limit: plan.sync_limit,
             connect_limit: 0,
+            epoch_wait_ms: seed.is_multiple_of(8).then_some(100),
             election: ElectionRules { resend_min_ms: 200, resend_max_ms: 2000, finalize_ms: plan.finalize_ms },
             leader_serves: plan.leader_serves,
             history_txns: plan.history_txns,
