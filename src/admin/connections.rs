@@ -1,7 +1,9 @@
-//! `cons`, `crst`: who is connected.
+//! `cons`, `crst`, `connections`: who is connected.
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use super::json::{Fields, Json, field};
 use super::view::View;
 use crate::pipeline::LaneInfo;
 
@@ -36,7 +38,7 @@ fn put_line(info: &LaneInfo, out: &mut String) {
         if counts.last_cxid >= 0 {
             let _ = write!(out, ",lcxid={:#x}", counts.last_cxid);
         }
-        let mean = counts.sum_latency_ms.checked_div(counts.count).unwrap_or(0);
+        let mean = mean_ms(info);
         let _ = write!(
             out,
             ",lzxid={:#x},lresp={},llat={},minlat={},avglat={mean},maxlat={}",
@@ -50,13 +52,63 @@ fn put_line(info: &LaneInfo, out: &mut String) {
     out.push_str(")\n");
 }
 
+/// The same as JSON: `connections` and `stats`, the latter without `details`.
+pub(super) fn fields(view: &View, details: bool) -> Fields {
+    let connections: Json = view.connections.all().iter().map(|lane| object(view, &lane.info(), details)).collect();
+    // There is no port with TLS yet.
+    vec![("connections".to_owned(), connections), field("secure_connections", Json::List(Vec::new()))]
+}
+
+fn object(view: &View, info: &LaneInfo, details: bool) -> Json {
+    const READS: i64 = 1;
+    let counts = &info.statistics;
+    let mut fields = vec![
+        field("remote_socket_address", socket_address(info.address)),
+        field("interest_ops", READS),
+        field("outstanding_requests", info.queued),
+        field("packets_received", counts.received),
+        field("packets_sent", counts.sent),
+    ];
+    if details {
+        let timeout_ms =
+            if info.session.is_some() { i64::from(info.timeout_ms) } else { view.facts.sessionless_ms as i64 };
+        fields.extend([
+            field("session_id", info.session.map_or(0, |session| session.0)),
+            field("last_operation", counts.last_op.map_or(Json::Null, |op| op.abbreviation().into())),
+            field("established", info.established_ms),
+            field("session_timeout", timeout_ms),
+            field("last_cxid", counts.last_cxid),
+            field("last_zxid", counts.last_zxid),
+            field("last_response_time", counts.last_response_ms),
+            field("last_latency", counts.last_latency_ms),
+            field("min_latency", counts.min_latency_ms),
+            field("avg_latency", mean_ms(info)),
+            field("max_latency", counts.max_latency_ms),
+        ]);
+    }
+    Json::Object(fields)
+}
+
+fn mean_ms(info: &LaneInfo) -> u64 {
+    info.statistics.sum_latency_ms.checked_div(info.statistics.count).unwrap_or(0)
+}
+
+/// As JSON has it: an IPv6 address in brackets, in full.
+pub(super) fn socket_address(address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) => format!("{ip}:{}", address.port()),
+        IpAddr::V6(ip) => format!("[{}]:{}", in_full(ip), address.port()),
+    }
+}
+
 /// Address and port as Java prints them: an IPv6 address without brackets, in full.
 pub(super) fn address(info: &LaneInfo) -> String {
     match info.address.ip() {
-        std::net::IpAddr::V4(ip) => format!("{ip}:{}", info.address.port()),
-        std::net::IpAddr::V6(ip) => {
-            let groups = ip.segments().map(|group| format!("{group:x}")).join(":");
-            format!("{groups}:{}", info.address.port())
-        }
+        IpAddr::V4(ip) => format!("{ip}:{}", info.address.port()),
+        IpAddr::V6(ip) => format!("{}:{}", in_full(ip), info.address.port()),
     }
+}
+
+fn in_full(ip: Ipv6Addr) -> String {
+    ip.segments().map(|group| format!("{group:x}")).join(":")
 }

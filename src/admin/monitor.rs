@@ -1,49 +1,100 @@
-//! `mntr`, `srst`: everything that is counted.
+//! `mntr`, `srst`: everything that is counted, read once and told in three forms: lines, JSON and Prometheus's text.
 
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::VERSION;
+use super::json::{Fields, Json, field};
+use super::prometheus;
 use super::status::proposal_bytes;
 use super::view::View;
-use crate::metrics::{Advanced, Basic, Counter, Summary, java_double};
+use crate::metrics::{Advanced, Basic, Counter, Summary, java_text, rounded};
 use crate::peer::{LearnerStanding, Mode, Report, Standing};
 
 pub(super) fn mntr(view: &View) -> String {
-    collect(view);
     let mut out = String::new();
-    put(&mut out, "version", VERSION);
-    let standing = Arc::clone(&view.standing.read());
-    put(&mut out, "server_state", standing.mode.name());
-    if let Some(state) = peer_state(standing.mode) {
-        put(&mut out, "peer_state", state);
-    }
-    let report = view.inspect.report();
-    put_gauges(view, &report, &mut out);
-    put_quorum(view, &standing, &report, &mut out);
-    put_quotas(view, &mut out);
-    for &counter in Counter::ALL {
-        put(&mut out, counter.name(), view.metrics.counter(counter));
-    }
-    for &basic in Basic::ALL {
-        put_summary(&mut out, basic.name(), view.metrics.basic(basic));
-    }
-    for &advanced in Advanced::ALL {
-        let percentiles = view.metrics.advanced(advanced);
-        put_summary(&mut out, advanced.name(), &percentiles.summary);
-        let [p50, p95, p99, p999] = percentiles.at([0.5, 0.95, 0.99, 0.999]);
-        for (prefix, value) in [("p50", p50), ("p95", p95), ("p99", p99), ("p999", p999)] {
-            put(&mut out, &format!("{prefix}_{}", advanced.name()), value);
-        }
+    for (name, value) in monitor(view) {
+        let _ = match value {
+            Json::Real(value) => writeln!(out, "zk_{name}\t{}", java_text(value)),
+            Json::Int(value) => writeln!(out, "zk_{name}\t{value}"),
+            Json::Text(value) => writeln!(out, "zk_{name}\t{value}"),
+            Json::Null | Json::Bool(_) | Json::List(_) | Json::Object(_) => Ok(()),
+        };
     }
     out
 }
 
+/// The same names without `zk_`, in the same order. As in the reference, names and values are Prometheus's if that is
+/// the provider (ME-13).
+pub(super) fn monitor(view: &View) -> Fields {
+    let reading = Reading::take(view);
+    let mut fields = reading.head;
+    if view.facts.prometheus.is_some() {
+        fields.extend(prometheus::samples(view, &reading.gauges, &reading.sets));
+        return fields;
+    }
+    fields.extend(reading.gauges.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    fields.extend(reading.sets.into_iter().map(|set| (format!("{}_{}", set.key, set.name), set.value)));
+    for &counter in Counter::ALL {
+        fields.push(field(counter.name(), view.metrics.counter(counter)));
+    }
+    for &basic in Basic::ALL {
+        put_summary(&mut fields, basic.name(), &view.metrics.basic(basic).summary);
+    }
+    for &advanced in Advanced::ALL {
+        let percentiles = view.metrics.advanced(advanced);
+        put_summary(&mut fields, advanced.name(), &percentiles.summary);
+        let [p50, p95, p99, p999] = percentiles.at([0.5, 0.95, 0.99, 0.999]);
+        for (prefix, value) in [("p50", p50), ("p95", p95), ("p99", p99), ("p999", p999)] {
+            fields.push((format!("{prefix}_{}", advanced.name()), value.into()));
+        }
+    }
+    fields
+}
+
+/// Prometheus's text.
+pub(super) fn scrape(view: &View, wanted: &[String]) -> String {
+    let reading = Reading::take(view);
+    prometheus::text(view, &reading.gauges, &reading.sets, wanted)
+}
+
+/// A gauge; `None` where there is nothing to be measured.
+pub(super) type Gauge = (&'static str, Option<Json>);
+
+/// A gauge of one namespace.
+pub(super) struct SetGauge {
+    pub(super) name: &'static str,
+    pub(super) key: String,
+    pub(super) value: Json,
+}
+
+/// What is measured only when somebody asks. What has been counted is in the metrics.
+struct Reading {
+    head: Fields,
+    gauges: Vec<Gauge>,
+    sets: Vec<SetGauge>,
+}
+
+impl Reading {
+    fn take(view: &View) -> Self {
+        collect(view);
+        let standing = Arc::clone(&view.standing.read());
+        let report = view.inspect.report();
+        let mut gauges = gauges(view, &report);
+        put_quorum(view, &standing, &report, &mut gauges);
+        Self { head: head(&standing), gauges, sets: quotas(view) }
+    }
+}
+
 pub(super) fn srst(view: &View) -> String {
     view.statistics.reset();
-    view.metrics.reset();
     view.inspect.reset();
+    // Prometheus's counters only grow.
+    if view.facts.prometheus.is_some() {
+        return "Server stats reset.\n".to_owned();
+    }
+    view.metrics.reset();
     for counter in [
         &view.statistics.throttled_ops,
         &view.connections.rejected,
@@ -53,6 +104,19 @@ pub(super) fn srst(view: &View) -> String {
         counter.store(0, Relaxed);
     }
     "Server stats reset.\n".to_owned()
+}
+
+fn head(standing: &Standing) -> Fields {
+    let mut head = vec![field("version", VERSION), field("server_state", standing.mode.name())];
+    if let Some(state) = peer_state(standing.mode) {
+        head.push(field("peer_state", state));
+    }
+    if standing.mode == Mode::Observer
+        && let Some(leader) = standing.leader
+    {
+        head.push(field("observer_master_id", i64::from(leader.0)));
+    }
+    head
 }
 
 const fn peer_state(mode: Mode) -> Option<&'static str> {
@@ -65,16 +129,15 @@ const fn peer_state(mode: Mode) -> Option<&'static str> {
 }
 
 /// What members of an ensemble add.
-fn put_quorum(view: &View, standing: &Standing, report: &Report, out: &mut String) {
+fn put_quorum(view: &View, standing: &Standing, report: &Report, gauges: &mut Vec<Gauge>) {
     let Some(membership) = &standing.membership else { return };
     if standing.mode == Mode::ReadOnly {
         return;
     }
-    put(out, "quorum_size", membership.committed.voters().count());
-    if standing.mode == Mode::Observer
-        && let Some(leader) = standing.leader
-    {
-        put(out, "observer_master_id", leader.0);
+    let mut put = |name, value: usize| gauges.push((name, Some(value.into())));
+    put("quorum_size", membership.committed.voters().count());
+    if standing.mode == Mode::Follower {
+        gauges.push(("synced_observers", None));
     }
     if standing.mode != Mode::Leader {
         return;
@@ -82,15 +145,17 @@ fn put_quorum(view: &View, standing: &Standing, report: &Report, out: &mut Strin
     let synced = |wanted: fn(&LearnerStanding) -> bool| {
         standing.learners.iter().filter(|learner| learner.synced && wanted(learner)).count()
     };
-    put(out, "learners", standing.learners.len());
-    put(out, "synced_followers", synced(|learner| !learner.observer));
-    put(out, "synced_non_voting_followers", synced(|learner| !learner.observer && !learner.voter));
-    put(out, "synced_observers", synced(|learner| learner.observer));
-    put(out, "pending_syncs", report.pending_syncs);
-    put(out, "leader_uptime", view.clock.now().steady_ms.saturating_sub(standing.since_ms));
+    let mut put = |name, value: usize| gauges.push((name, Some(value.into())));
+    put("learners", standing.learners.len());
+    put("synced_followers", synced(|learner| !learner.observer));
+    put("synced_non_voting_followers", synced(|learner| !learner.observer && !learner.voter));
+    put("synced_observers", synced(|learner| learner.observer));
+    put("pending_syncs", report.pending_syncs);
+    let uptime_ms = view.clock.now().steady_ms.saturating_sub(standing.since_ms);
+    gauges.push(("leader_uptime", Some(uptime_ms.into())));
     let [last, min, max] = proposal_bytes(report);
     for (name, bytes) in [("last_proposal_size", last), ("min_proposal_size", min), ("max_proposal_size", max)] {
-        put(out, name, bytes);
+        gauges.push((name, Some(bytes.into())));
     }
 }
 
@@ -112,7 +177,7 @@ fn collect(view: &View) {
     counted.iter().for_each(|(counter, value)| view.metrics.set(*counter, *value));
 }
 
-fn put_gauges(view: &View, report: &Report, out: &mut String) {
+fn gauges(view: &View, report: &Report) -> Vec<Gauge> {
     let (statistics, latency) = (&view.statistics, view.statistics.latency_ms());
     let (last, min, max) = statistics.response_bytes();
     let (znodes, ephemerals, bytes, sessions, watches) = {
@@ -121,62 +186,70 @@ fn put_gauges(view: &View, report: &Report, out: &mut String) {
         let watches = database.with_watches(crate::watch::Watches::len);
         (tree.len(), tree.num_ephemerals(), tree.approximate_bytes(), database.sessions().len(), watches)
     };
-    put(out, "ephemerals_count", ephemerals);
-    put(out, "num_alive_connections", view.connections.len());
-    put(out, "avg_latency", java_double(latency.mean()));
-    put(out, "outstanding_requests", outstanding(view));
-    put(out, "znode_count", znodes + 1);
-    put(out, "global_sessions", sessions);
-    put(out, "non_mtls_remote_conn_count", 0);
-    put(out, "last_client_response_size", last);
-    put(out, "packets_sent", statistics.packets_sent());
-    put(out, "packets_received", statistics.packets_received());
-    put(out, "max_client_response_size", max);
-    put(out, "connection_drop_probability", java_double(view.throttles.drop_chance()));
-    put(out, "watch_count", watches);
-    put(out, "auth_failed_count", statistics.auth_failed.load(Relaxed));
-    put(out, "min_latency", latency.min());
-    put(out, "max_file_descriptor_count", descriptors_max());
-    put(out, "approximate_data_size", bytes);
-    put(out, "open_file_descriptor_count", std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count));
-    put(out, "local_sessions", report.local_sessions);
-    put(out, "uptime", view.clock.now().steady_ms.saturating_sub(view.facts.started_ms));
-    put(out, "max_latency", latency.max());
-    put(out, "outstanding_tls_handshake", 0);
-    put(out, "min_client_response_size", min);
-    put(out, "non_mtls_local_conn_count", 0);
+    let rows: [(&'static str, Json); 24] = [
+        ("ephemerals_count", ephemerals.into()),
+        ("num_alive_connections", view.connections.len().into()),
+        ("avg_latency", Json::Real(rounded(latency.mean()))),
+        ("outstanding_requests", outstanding(view).into()),
+        ("znode_count", (znodes + 1).into()),
+        ("global_sessions", sessions.into()),
+        ("non_mtls_remote_conn_count", 0.into()),
+        ("last_client_response_size", last.into()),
+        ("packets_sent", statistics.packets_sent().into()),
+        ("packets_received", statistics.packets_received().into()),
+        ("max_client_response_size", max.into()),
+        ("connection_drop_probability", Json::Real(rounded(view.throttles.drop_chance()))),
+        ("watch_count", watches.into()),
+        ("auth_failed_count", statistics.auth_failed.load(Relaxed).into()),
+        ("min_latency", latency.min().into()),
+        ("max_file_descriptor_count", descriptors_max().into()),
+        ("approximate_data_size", bytes.into()),
+        ("open_file_descriptor_count", descriptors().into()),
+        ("local_sessions", report.local_sessions.into()),
+        ("uptime", uptime_ms(view).into()),
+        ("max_latency", latency.max().into()),
+        ("outstanding_tls_handshake", 0.into()),
+        ("min_client_response_size", min.into()),
+        ("non_mtls_local_conn_count", 0.into()),
+    ];
+    rows.map(|(name, value)| (name, Some(value))).into()
+}
+
+/// How long the server has run, ms.
+pub(super) fn uptime_ms(view: &View) -> u64 {
+    view.clock.now().steady_ms.saturating_sub(view.facts.started_ms)
 }
 
 /// Limits and usage by the first component of the quota's path (NO-22).
-fn put_quotas(view: &View, out: &mut String) {
+fn quotas(view: &View) -> Vec<SetGauge> {
+    let mut sets = Vec::new();
     let database = view.database.read();
     for (path, limits, usage) in database.tree().quotas() {
         let namespace = path.split('/').nth(1).unwrap_or_default();
         let hard_or_soft = |hard: i64, soft: i64| if hard > -1 { hard } else { soft };
         let rows = [
-            ("count_limit", hard_or_soft(limits.count_hard, limits.count)),
-            ("bytes_limit", hard_or_soft(limits.bytes_hard, limits.bytes)),
-            ("count_usage", usage.count),
-            ("bytes_usage", usage.bytes),
+            ("quota_count_limit_per_namespace", hard_or_soft(limits.count_hard, limits.count)),
+            ("quota_bytes_limit_per_namespace", hard_or_soft(limits.bytes_hard, limits.bytes)),
+            ("quota_count_usage_per_namespace", usage.count),
+            ("quota_bytes_usage_per_namespace", usage.bytes),
         ];
-        for (what, value) in rows {
-            put(out, &format!("{namespace}_quota_{what}_per_namespace"), value);
-        }
+        sets.extend(rows.map(|(name, value)| SetGauge { name, key: namespace.to_owned(), value: value.into() }));
     }
+    sets
 }
 
-fn put_summary(out: &mut String, name: &str, summary: &Summary) {
-    put(out, &format!("avg_{name}"), java_double(summary.mean()));
-    put(out, &format!("min_{name}"), summary.min());
-    put(out, &format!("max_{name}"), summary.max());
-    put(out, &format!("cnt_{name}"), summary.count());
-    put(out, &format!("sum_{name}"), summary.sum());
+fn put_summary(fields: &mut Fields, name: &str, summary: &Summary) {
+    fields.push((format!("avg_{name}"), Json::Real(rounded(summary.mean()))));
+    let rows = [("min", summary.min()), ("max", summary.max()), ("cnt", summary.count()), ("sum", summary.sum())];
+    fields.extend(rows.map(|(prefix, value)| (format!("{prefix}_{name}"), value.into())));
 }
 
-fn put(out: &mut String, name: &str, value: impl Display) {
-    let _ = writeln!(out, "zk_{name}\t{value}");
+/// Open file descriptors.
+pub(super) fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
-fn descriptors_max() -> u64 {
+/// How many there may be.
+pub(super) fn descriptors_max() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::connections::address;
+use super::json::{Fields, Json};
 use super::view::View;
 use crate::ids::{Now, SessionId};
 use crate::peer::{ExpirySets, Mode};
@@ -26,6 +27,22 @@ pub(super) fn dump(view: &View) -> String {
     put_ephemerals(view, &mut out);
     put_connections(view, now, &mut out);
     out
+}
+
+/// The same as JSON, without connections. Servers that do not track sessions have none to tell of.
+pub(super) fn fields(view: &View) -> Fields {
+    let ids = |ids: Vec<SessionId>| ids.into_iter().map(|id| Json::Int(id.0)).collect::<Json>();
+    let tracked = view.inspect.expiry_sets().tracked.unwrap_or_default();
+    let due: Fields = tracked.into_iter().map(|(due, sessions)| (due.to_string(), ids(sessions))).collect();
+    let database = view.database.read();
+    let mut owners: Vec<_> = database.tree().ephemeral_sessions().collect();
+    owners.sort_unstable();
+    let paths = |owner| database.tree().ephemerals_of(owner).into_iter().map(Json::from).collect::<Json>();
+    let ephemerals: Fields = owners.into_iter().map(|owner| (owner.0.to_string(), paths(owner))).collect();
+    vec![
+        ("expiry_time_to_session_ids".to_owned(), Json::Object(due)),
+        ("session_id_to_ephemeral_paths".to_owned(), Json::Object(ephemerals)),
+    ]
 }
 
 fn put_sets(kind: &str, sets: &BTreeMap<u64, Vec<SessionId>>, now: Now, out: &mut String) {

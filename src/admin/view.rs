@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicI32, AtomicI64};
 
 use parking_lot::RwLock;
 
@@ -31,8 +31,23 @@ pub struct Facts {
     pub started_ms: u64,
     /// `4lw.commands.whitelist`.
     pub words: Vec<String>,
+    /// Whether metrics are those of Prometheus.
+    pub prometheus: Option<PrometheusFacts>,
+    /// `nio.sessionlessCnxnTimeout`, ms.
+    pub sessionless_ms: u64,
+    /// The configuration as it was read, without secrets.
+    pub configuration: String,
+    /// The settings that the reference takes for system properties, without secrets.
+    pub properties: Vec<(String, String)>,
     /// The ensemble; `None` for a server alone.
     pub ensemble: Option<EnsembleFacts>,
+}
+
+/// What Prometheus is told.
+#[derive(Clone, Copy, Debug)]
+pub struct PrometheusFacts {
+    /// `metricsProvider.exportJvmInfo`: about the process, too.
+    pub process: bool,
 }
 
 /// What a member of an ensemble is set to; who else is in it changes.
@@ -76,6 +91,8 @@ pub struct View {
     pub statistics: Arc<ServerStatistics>,
     /// What holds clients back.
     pub throttles: Arc<Throttles>,
+    /// `stmk`. It selects Java log lines; here it is only given back.
+    pub trace_mask: Arc<AtomicI64>,
     /// Everything else that is counted.
     pub metrics: Arc<Metrics>,
     /// The time.
@@ -83,6 +100,9 @@ pub struct View {
     /// What only the owner can tell.
     pub inspect: Arc<dyn Inspect>,
 }
+
+/// The trace mask that the reference starts with.
+pub const TRACE_MASK: i64 = 306;
 
 impl View {
     /// What the server is doing.

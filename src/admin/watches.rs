@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::json::{Fields, Json, field};
 use super::view::View;
 use crate::ids::SessionId;
 use crate::pipeline::Database;
@@ -29,11 +30,8 @@ pub(super) fn wchc(view: &View) -> String {
 
 pub(super) fn wchp(view: &View) -> String {
     let database = view.database.read();
-    let by_path: Vec<(String, Vec<WatcherId>)> = database.with_watches(|watches| {
-        watches.by_path().into_iter().map(|(path, watchers)| (path.to_owned(), watchers)).collect()
-    });
     let mut out = String::new();
-    for (path, watchers) in by_path {
+    for (path, watchers) in paths(&database) {
         let _ = writeln!(out, "{path}");
         watchers.iter().for_each(|watcher| {
             let _ = writeln!(out, "\t{}", session(&database, *watcher));
@@ -41,6 +39,41 @@ pub(super) fn wchp(view: &View) -> String {
     }
     out.push('\n');
     out
+}
+
+/// `watch_summary`.
+pub(super) fn summary(view: &View) -> Fields {
+    let summary = view.database.read().with_watches(crate::watch::Watches::summary);
+    vec![
+        field("num_connections", summary.watchers),
+        field("num_paths", summary.paths),
+        field("num_total_watches", summary.total),
+    ]
+}
+
+/// `watches`.
+pub(super) fn by_session(view: &View) -> Fields {
+    let database = view.database.read();
+    let by_watcher = database.with_watches(|watches| owned(watches.by_watcher()));
+    let of = |(watcher, paths): (WatcherId, Vec<String>)| {
+        (session(&database, watcher).0.to_string(), paths.into_iter().map(Json::from).collect())
+    };
+    vec![field("session_id_to_watched_paths", by_watcher.into_iter().map(of).collect::<Fields>())]
+}
+
+/// `watches_by_path`.
+pub(super) fn by_path(view: &View) -> Fields {
+    let database = view.database.read();
+    let on = |(path, watchers): (String, Vec<WatcherId>)| {
+        (path, watchers.into_iter().map(|watcher| Json::Int(session(&database, watcher).0)).collect())
+    };
+    vec![field("path_to_session_ids", paths(&database).into_iter().map(on).collect::<Fields>())]
+}
+
+fn paths(database: &Database) -> Vec<(String, Vec<WatcherId>)> {
+    database.with_watches(|watches| {
+        watches.by_path().into_iter().map(|(path, watchers)| (path.to_owned(), watchers)).collect()
+    })
 }
 
 fn owned(by_watcher: std::collections::BTreeMap<WatcherId, Vec<&str>>) -> Vec<(WatcherId, Vec<String>)> {

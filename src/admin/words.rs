@@ -1,5 +1,7 @@
 //! Which words there are, and who may ask them.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::view::View;
 use super::{connections, environment, monitor, sessions, status, watches};
 use crate::net::{FourLetterWords, WordAnswer};
@@ -15,7 +17,7 @@ const WORDS: [(&[u8; 4], Answer); 17] = [
     (b"dirs", status::dirs),
     (b"dump", sessions::dump),
     (b"envi", environment::envi),
-    (b"gtmk", |_| TRACE_MASK.to_owned()),
+    (b"gtmk", |view| view.trace_mask.load(Relaxed).to_string()),
     (b"hash", status::hash),
     (b"isro", isro),
     (b"mntr", monitor::mntr),
@@ -32,7 +34,7 @@ const WORDS: [(&[u8; 4], Answer); 17] = [
 const ALWAYS: [&[u8; 4]; 4] = [b"ruok", b"isro", b"envi", b"gtmk"];
 
 /// What the others say then.
-const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
+pub(super) const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
 
 fn isro(view: &View) -> String {
     match view.mode() {
@@ -44,9 +46,6 @@ fn isro(view: &View) -> String {
 
 /// What telnet sends when it is interrupted: nothing to answer.
 const TELNET_CLOSE: [u8; 4] = [0xff, 0xf4, 0xff, 0xfd];
-
-/// The mask that the reference starts with. It selects Java log lines; here it is only given back.
-const TRACE_MASK: &str = "306";
 
 /// Answers four-letter words.
 #[derive(Clone)]
@@ -87,7 +86,11 @@ impl FourLetterWords for Words {
         }
         match (known, rest.first_chunk::<8>()) {
             (Some((_, answer)), _) => WordAnswer::Text(answer(&self.view).into_bytes()),
-            (None, Some(mask)) => WordAnswer::Text(i64::from_be_bytes(*mask).to_string().into_bytes()),
+            (None, Some(mask)) => {
+                let mask = i64::from_be_bytes(*mask);
+                self.view.trace_mask.store(mask, Relaxed);
+                WordAnswer::Text(mask.to_string().into_bytes())
+            }
             (None, None) => WordAnswer::Incomplete,
         }
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use super::admin::is_prometheus;
 use super::quorum::{COMMITTED_LOG_MIN, ELECTION_BIND_TRIES, LOG_SYNC_FACTOR};
 use super::{Config, ConfigError, NoteLevel, ServerRole, Setting, SnapshotCompression};
 
@@ -87,6 +88,18 @@ const KEYS: &[(&str, Apply)] = &[
         c.words = list(v);
         Ok(())
     }),
+    ("admin.enableServer", |c, v| flag(v).map(|v| c.admin.enabled = v)),
+    ("admin.serverAddress", |c, v| host(v).map(|v| c.admin.host = v)),
+    ("admin.serverPort", |c, v| number(v, 0..=65_535).map(|v| c.admin.port = v)),
+    ("admin.commandURL", |c, v| url(v).map(|v| c.admin.command_url = v)),
+    ("admin.idleTimeout", |c, v| number(v, POSITIVE).map(|v| c.admin.idle_ms = v)),
+    ("admin.snapshot.enabled", |c, v| flag(v).map(|v| c.admin.snapshot = v)),
+    ("admin.restore.enabled", |c, v| flag(v).map(|v| c.admin.restore = v)),
+    ("admin.rateLimiterIntervalInMS", |c, v| number(v, NATURAL).map(|v| c.admin.interval_ms = v)),
+    ("metricsProvider.className", |c, v| provider(v).map(|v| c.prometheus.enabled = v)),
+    ("metricsProvider.httpHost", |c, v| host(v).map(|v| c.prometheus.host = v)),
+    ("metricsProvider.httpPort", |c, v| number(v, 0..=65_535).map(|v| c.prometheus.port = v)),
+    ("metricsProvider.exportJvmInfo", |c, v| flag(v).map(|v| c.prometheus.process = v)),
     ("reconfigEnabled", |c, v| native_flag(v).map(|v| c.reconfig = v)),
     ("standaloneEnabled", |c, v| native_flag(v).map(|v| c.standalone = v)),
     ("dynamicConfigFile", |c, v| file(v).map(|v| c.dynamic_file = Some(v))),
@@ -137,6 +150,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("quorum.auth.enableSasl", "false", NO_TLS),
     ("sessionRequireClientSASLAuth", "false", NO_TLS),
     ("portUnification", "false", NO_TLS),
+    ("admin.portUnification", "false", NO_TLS),
+    ("admin.forceHttps", "false", NO_TLS),
+    ("admin.needClientAuth", "false", NO_TLS),
     ("client.portUnification", "false", NO_TLS),
     ("emulate353TTLNodes", "false", "zkd does not read the TTL znodes of 3.5.3 and before"),
 ];
@@ -365,6 +381,23 @@ pub(super) fn host(text: &str) -> Result<Option<String>, Expected> {
         Err(_) if bare == "localhost" => Ok(Some("127.0.0.1".to_owned())),
         Err(_) if is_name => Ok(Some(bare.to_owned())),
         Err(_) => expected("a name or an address of this host"),
+    }
+}
+
+/// Where commands are: a path, without a slash at its end.
+fn url(text: &str) -> Result<String, Expected> {
+    let url = text.trim_end_matches('/');
+    if text.starts_with('/') && !url.contains(['?', '#', ' ', '"', '<']) {
+        Ok(url.to_owned())
+    } else {
+        expected("a path like /commands")
+    }
+}
+
+fn provider(class: &str) -> Result<bool, Expected> {
+    match is_prometheus(class) {
+        Some(is_prometheus) => Ok(is_prometheus),
+        None => expected("a class that zkd stands in for: the reference's own provider, or Prometheus's"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Text comes in, a [`Config`] goes out; files are read elsewhere. A key that nobody knows is a warning that names it; a
 //! value that makes no sense is an error with file, line, key, value and what was expected (BE-25).
 
+mod admin;
 mod dynamic;
 mod identity;
 mod keys;
@@ -14,9 +15,11 @@ mod survey;
 mod throttle;
 mod tomlfile;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+pub use admin::{AdminConfig, PrometheusConfig};
 pub use dynamic::{dynamic_file, point_at};
 pub use identity::{MyIdError, parse_myid};
 pub use members::Members;
@@ -141,6 +144,10 @@ pub struct Config {
     pub enforce_auth_schemes: Vec<String>,
     /// `4lw.commands.whitelist`; `*` is all.
     pub words: Vec<String>,
+    /// The admin server.
+    pub admin: AdminConfig,
+    /// Where Prometheus finds metrics.
+    pub prometheus: PrometheusConfig,
     /// `reconfigEnabled`.
     pub reconfig: bool,
     /// `standaloneEnabled`.
@@ -161,6 +168,10 @@ pub struct Config {
     pub notes: Vec<Note>,
     /// The text as it was loaded; empty for the embedded defaults.
     pub text: String,
+    /// The same without secrets, for whoever asks.
+    pub shown_text: String,
+    /// The settings that are system properties to the reference, by their names there, without secrets.
+    pub properties: BTreeMap<String, String>,
 }
 
 /// How loud a [`Note`] is.
@@ -272,7 +283,8 @@ impl Config {
     /// See [`ConfigError`].
     pub fn parse(file: &str, text: &str, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
         let settings = survey::settings(file, text)?;
-        let mut config = Self { text: text.to_owned(), data_dir: PathBuf::new(), ..Self::bare() };
+        let mut config =
+            Self { text: text.to_owned(), shown_text: text.to_owned(), data_dir: PathBuf::new(), ..Self::bare() };
         config.apply(settings)?;
         config.override_with(overrides)?;
         config.check(file)?;
@@ -383,6 +395,8 @@ impl Config {
             enforce_auth: false,
             enforce_auth_schemes: Vec::new(),
             words: vec!["srvr".to_owned()],
+            admin: AdminConfig::default(),
+            prometheus: PrometheusConfig::default(),
             reconfig: false,
             standalone: true,
             quorum: QuorumConfig::default(),
@@ -393,6 +407,8 @@ impl Config {
             file: None,
             notes: Vec::new(),
             text: String::new(),
+            shown_text: String::new(),
+            properties: BTreeMap::new(),
         }
     }
 
@@ -412,10 +428,12 @@ impl Config {
             return Err(setting.refuse(format!("it in the file that {DYNAMIC_FILE} names, and not here")));
         }
         for (at, setting) in settings.iter().enumerate() {
+            self.hide_secret(setting);
             if settings[at + 1..].iter().any(|later| later.key == setting.key) {
                 continue;
             }
             keys::apply(self, setting)?;
+            self.note_property(setting);
         }
         Ok(())
     }

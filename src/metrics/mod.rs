@@ -8,7 +8,7 @@ mod summary;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-pub use number::java_double;
+pub use number::{java_double, java_text, rounded};
 pub use summary::{Percentiles, Summary};
 
 macro_rules! names {
@@ -83,7 +83,7 @@ names! {
 #[derive(Debug)]
 pub struct Metrics {
     counters: Vec<AtomicU64>,
-    basic: Vec<Summary>,
+    basic: Vec<Percentiles>,
     advanced: Vec<Percentiles>,
 }
 
@@ -91,7 +91,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             counters: Counter::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
-            basic: Basic::ALL.iter().map(|_| Summary::default()).collect(),
+            basic: Basic::ALL.iter().map(|_| Percentiles::default()).collect(),
             advanced: Advanced::ALL.iter().map(|_| Percentiles::default()).collect(),
         }
     }
@@ -119,9 +119,9 @@ impl Metrics {
         self.basic[summary as usize].add(value);
     }
 
-    /// A summary.
+    /// A summary. Prometheus wants the median of these as well.
     #[must_use]
-    pub fn basic(&self, summary: Basic) -> &Summary {
+    pub fn basic(&self, summary: Basic) -> &Percentiles {
         &self.basic[summary as usize]
     }
 
@@ -139,7 +139,7 @@ impl Metrics {
     /// `srst`: all begin anew.
     pub fn reset(&self) {
         self.counters.iter().for_each(|counter| counter.store(0, Relaxed));
-        self.basic.iter().for_each(Summary::reset);
+        self.basic.iter().for_each(Percentiles::reset);
         self.advanced.iter().for_each(Percentiles::reset);
     }
 }

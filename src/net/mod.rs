@@ -18,6 +18,7 @@ pub use election::{ElectionNet, ElectionPort};
 pub use listener::{ClientPort, ListenError, listen};
 pub use peers::Addresses;
 pub use quorum::{QuorumNet, QuorumPort};
+pub(crate) use sockets::listen_on;
 pub use throttle::{ConnectionThrottleRules, RequestThrottleRules, Throttles};
 
 use std::sync::Arc;

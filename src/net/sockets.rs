@@ -87,7 +87,7 @@ fn nameless() -> io::Error {
 ///
 /// # Errors
 /// Those of the last one.
-pub(super) async fn listen_on(address: &str, backlog: i32) -> io::Result<TcpListener> {
+pub(crate) async fn listen_on(address: &str, backlog: i32) -> io::Result<TcpListener> {
     let mut failure = nameless();
     for resolved in resolve(address.to_owned()).await? {
         match bind(resolved, backlog) {

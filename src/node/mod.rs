@@ -1,5 +1,6 @@
 //! The running server: wires the machine to its log, its clients and the clock, starts and stops it.
 
+mod backups;
 mod clock;
 mod member_files;
 mod owner;
@@ -11,4 +12,4 @@ mod snapshots;
 pub use clock::SystemClock;
 pub use owner::OwnerHandle;
 pub use server::{Server, ServerError};
-pub use settings::{Settings, SettingsError};
+pub use settings::{MetricsSettings, Settings, SettingsError};

@@ -21,6 +21,7 @@ use crate::ids::{LinkId, Sid, Zxid};
 use crate::metrics::{Basic, Counter, Metrics};
 use crate::net::{ClientContext, ClientPort, ElectionPort, QuorumPort};
 use crate::peer::{Input, Loading, Output, Restored};
+use crate::pipeline::ServerStatistics;
 use crate::storage::Dir;
 use crate::storage::Disk;
 use crate::storage::epochs::write_epoch;
@@ -301,10 +302,13 @@ pub(super) fn report(
     owner: OwnerHandle,
     failures: mpsc::Sender<String>,
     metrics: Arc<Metrics>,
+    statistics: Arc<ServerStatistics>,
+    slow_ms: u64,
 ) -> Arc<dyn Fn(LogReport) + Send + Sync> {
     Arc::new(move |report| match report {
         LogReport::Durable { durable, txns, took, .. } => {
             metrics.sample(Basic::fsynctime, millis(took));
+            statistics.slow_flushes.fetch_add(u64::from(millis(took) > slow_ms), Relaxed);
             metrics.sample(Basic::sync_processor_batch_size, txns as u64);
             owner.send(Input::Durable(durable));
         }

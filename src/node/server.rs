@@ -9,13 +9,17 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
+use super::backups::OwnBackups;
 use super::clock::{SystemClock, millis};
 use super::member_files::MemberFiles;
 use super::owner::{OwnerHandle, OwnerLoop};
 use super::rim::{ClientPlace, LogFiles, NO_PORT, Others, Rim, report};
 use super::settings::{EnsembleSettings, Settings};
 use super::snapshots::{Snapshots, purge_old};
-use crate::admin::{EnsembleFacts, Facts, SharedStanding, View, Words};
+use crate::admin::{
+    AdminServer, EnsembleFacts, Facts, HttpError, MetricsServer, PrometheusFacts, SharedStanding, TRACE_MASK, View,
+    Words,
+};
 use crate::config::ClientAddress;
 use crate::disk::{Directories, OpenError, RealDisk};
 use crate::ids::{Sid, Zxid};
@@ -66,6 +70,12 @@ pub enum ServerError {
     /// The server cannot go on: the log cannot be written any more, or the machine says why.
     #[error("{0}; the server stops, since nothing can be made durable")]
     Failed(String),
+    /// The admin server's port cannot be had. For members of an ensemble that is only a warning.
+    #[error("unable to start the admin server: {0}; give it another admin.serverPort, or set admin.enableServer=false")]
+    Admin(#[source] HttpError),
+    /// The port for Prometheus cannot be had.
+    #[error("cannot provide metrics: {0}; set another metricsProvider.httpPort")]
+    Metrics(#[source] HttpError),
     /// The system refuses a thread or a signal handler.
     #[error("the system refuses what a server needs: {0}")]
     System(#[from] io::Error),
@@ -77,9 +87,15 @@ impl ServerError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Directories(_) => 3,
+            Self::Admin(_) => 4,
             Self::Snapshot(_) => 10,
             Self::Election(_) => 14,
-            Self::Recovery(_) | Self::Epochs(_) | Self::Listen { .. } | Self::Failed(_) | Self::System(_) => 1,
+            Self::Recovery(_)
+            | Self::Epochs(_)
+            | Self::Listen { .. }
+            | Self::Metrics(_)
+            | Self::Failed(_)
+            | Self::System(_) => 1,
         }
     }
 }
@@ -100,6 +116,7 @@ impl Server {
     /// See [`ServerError`].
     pub fn start(settings: &Settings) -> Result<Self, ServerError> {
         let started = Instant::now();
+        let (admin, metrics_server) = open_http(settings)?;
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let started_ms = clock.now().steady_ms;
@@ -167,17 +184,25 @@ impl Server {
             connections: Arc::clone(&connections),
             statistics: Arc::clone(&statistics),
             throttles: Arc::clone(&throttles),
+            trace_mask: Arc::new(TRACE_MASK.into()),
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
             inspect: Arc::new(owner.clone()),
         };
+        let backups = OwnBackups {
+            snapshots: snapshots.clone(),
+            owner: owner.clone(),
+            dir: view.facts.snapshot_dir.clone(),
+            tree,
+            is_alone: settings.ensemble.is_none(),
+        };
         let clients = Arc::new(ClientContext {
             database,
             owner: Arc::new(owner.clone()),
-            words: Arc::new(Words::new(view)),
+            words: Arc::new(Words::new(view.clone())),
             clock: Arc::clone(&clock),
             connections: Arc::clone(&connections),
-            statistics,
+            statistics: Arc::clone(&statistics),
             limits: settings.limits,
             throttles,
             serving,
@@ -189,7 +214,7 @@ impl Server {
             tree,
             history_txns: history_txns(settings),
             sync_factor: settings.ensemble.as_ref().map_or(0.0, |ensemble| ensemble.log_sync_factor),
-            report: report(owner.clone(), fail.clone(), metrics),
+            report: report(owner.clone(), fail.clone(), metrics, statistics, settings.log.fsync_warning_ms),
             writer: None,
         };
         log.open()?;
@@ -201,6 +226,12 @@ impl Server {
         let owner_loop = OwnerLoop { peer, clock, rim };
         let owner_thread = thread::Builder::new().name("owner".to_owned()).spawn(move || owner_loop.run(&inbox))?;
         start_purging(settings, &disk)?;
+        if let Some(metrics_server) = metrics_server {
+            metrics_server.serve(view.clone())?;
+        }
+        if let Some(admin) = admin {
+            admin.serve(view, Arc::new(backups))?;
+        }
         let ms = started.elapsed().as_millis();
         match address {
             Some(address) => tracing::info!(%address, ms, "listening for clients"),
@@ -241,6 +272,20 @@ impl Server {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Opens the ports for HTTP: whoever cannot have them learns it before anything is read.
+fn open_http(settings: &Settings) -> Result<(Option<AdminServer>, Option<MetricsServer>), ServerError> {
+    let metrics = settings.metrics.as_ref().map(|metrics| MetricsServer::open(metrics.place.clone())).transpose();
+    let metrics = metrics.map_err(ServerError::Metrics)?;
+    let admin = match settings.admin.clone().map(AdminServer::open).transpose() {
+        Err(error) if settings.ensemble.is_some() => {
+            tracing::warn!("no admin server: {error}");
+            None
+        }
+        admin => admin.map_err(ServerError::Admin)?,
+    };
+    Ok((admin, metrics))
 }
 
 fn load(
@@ -363,6 +408,10 @@ fn facts(settings: &Settings, started_ms: u64) -> Facts {
         session_timeouts_ms: (settings.negotiation.min_ms, settings.negotiation.max_ms),
         started_ms,
         words: settings.words.clone(),
+        prometheus: settings.metrics.as_ref().map(|metrics| PrometheusFacts { process: metrics.process }),
+        sessionless_ms: settings.limits.sessionless_ms,
+        configuration: settings.configuration.clone(),
+        properties: settings.properties.clone(),
         ensemble: settings.ensemble.as_ref().map(|ensemble| EnsembleFacts {
             me: ensemble.me,
             init_limit: ensemble.rules.init_limit,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::admin::AdminRules;
 use crate::auth::{AuthRules, DigestAlgorithm};
 use crate::config::{ClientAddress, Config, SnapshotCompression};
 use crate::disk::{FlushRules, LogOptions};
@@ -69,8 +70,25 @@ pub struct Settings {
     pub purge_keep: usize,
     /// `4lw.commands.whitelist`.
     pub words: Vec<String>,
+    /// The admin server, if there is one.
+    pub admin: Option<AdminRules>,
+    /// Where Prometheus finds metrics, if it looks for them.
+    pub metrics: Option<MetricsSettings>,
+    /// The configuration as it was read, without secrets.
+    pub configuration: String,
+    /// The settings that the reference takes for system properties, without secrets.
+    pub properties: Vec<(String, String)>,
     /// The ensemble that this server belongs to; `None` for a server alone.
     pub ensemble: Option<EnsembleSettings>,
+}
+
+/// `metricsProvider.*`, with the class of Prometheus.
+#[derive(Clone, Debug)]
+pub struct MetricsSettings {
+    /// Where, `host:port`.
+    pub place: String,
+    /// `metricsProvider.exportJvmInfo`.
+    pub process: bool,
 }
 
 /// What a member of an ensemble is started with.
@@ -180,9 +198,35 @@ impl Settings {
             purge_interval: (config.purge_hours > 0).then(|| Duration::from_secs(config.purge_hours * 3600)),
             purge_keep: config.purge_keep,
             words: words(config),
+            admin: config.admin.enabled.then(|| admin(config)),
+            metrics: config.prometheus.enabled.then(|| MetricsSettings {
+                place: place(config.prometheus.host.as_ref(), config.prometheus.port),
+                process: config.prometheus.process,
+            }),
+            configuration: config.shown_text.clone(),
+            properties: config.properties.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             ensemble: config.is_distributed().then(|| ensemble(config)).transpose()?,
         })
     }
+}
+
+fn admin(config: &Config) -> AdminRules {
+    let admin = &config.admin;
+    AdminRules {
+        place: place(admin.host.as_ref(), admin.port),
+        command_url: admin.command_url.clone(),
+        idle: Duration::from_millis(admin.idle_ms),
+        snapshot: admin.snapshot,
+        restore: admin.restore,
+        interval_ms: admin.interval_ms,
+        snapshot_last_zxid: config.snapshot_last_zxid,
+    }
+}
+
+/// Where to listen; all addresses without a host.
+fn place(host: Option<&String>, port: u16) -> String {
+    let host = host.cloned().unwrap_or_else(|| "0.0.0.0".to_owned());
+    ClientAddress { host, port }.listen()
 }
 
 fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {

@@ -41,8 +41,8 @@ impl Snapshots {
     pub(super) fn write_beside(&self, start: SnapshotStart, owner: &OwnerHandle) {
         let (this, owner_then, walk) = (self.clone(), owner.clone(), start.walk);
         let work = move || {
-            let durable = this.write_and_log(&start);
-            owner_then.send(Input::SnapshotWritten(walk, durable));
+            let written = this.write_and_log(&start);
+            owner_then.send(Input::SnapshotWritten(walk, written.map(|(durable, _)| durable)));
         };
         if let Err(error) = thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
             tracing::error!(%error, "no thread for a snapshot");
@@ -67,15 +67,15 @@ impl Snapshots {
         written.map(drop)
     }
 
-    /// The proof that the file is there, whole and durable; `None` if it is not.
-    fn write_and_log(&self, start: &SnapshotStart) -> Option<Durable> {
+    /// The proof that the file is there, whole and durable, and its length in bytes; `None` if it is not.
+    pub(super) fn write_and_log(&self, start: &SnapshotStart) -> Option<(Durable, u64)> {
         let began = Instant::now();
         match self.write(start) {
             Ok(bytes) => {
                 let ms = millis(began.elapsed());
                 self.metrics.sample(Basic::snapshottime, ms);
                 tracing::info!(zxid = %start.zxid, bytes, ms, "snapshot written");
-                Some(Durable::after_flush(start.zxid))
+                Some((Durable::after_flush(start.zxid), bytes))
             }
             // The log still has everything; the next snapshot is tried after as many txns again.
             Err(error) => {

@@ -312,7 +312,9 @@ impl Core {
         if let Some(installing) = self.installing.take_if(|installing| installing.walk == number) {
             match durable {
                 Some(durable) => self.installed(&installing, durable),
-                None => self.send(Output::Fail("the leader's database cannot be written to disk".to_owned())),
+                None => self.send(Output::Fail(
+                    "the database that takes the place of this server's cannot be written to disk".to_owned(),
+                )),
             }
         }
     }

@@ -9,6 +9,7 @@
 //!      └── quorum or leader lost ──┘
 //! ```
 
+mod backups;
 mod clients;
 mod clock;
 mod core;
@@ -80,6 +81,8 @@ pub enum Input {
     Truncated(Option<Box<Restored>>),
     /// What [`Output::ReadLog`] has found; `None`: the log does not go back so far, or what is missing is too much.
     LogRead(LinkId, Option<Vec<Logged>>),
+    /// A database that somebody brings: it takes the place of this server's. Members of an ensemble do not take it.
+    Restore(Box<LoadDatabase>),
     /// Time has passed.
     Tick,
     /// Take no more writes; finish those that were taken.

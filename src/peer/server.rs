@@ -12,7 +12,7 @@ use super::rules::PeerRules;
 use super::standing::{ExpirySets, Mode, Report, Standing};
 use super::{Beginning, Input, Machine, Output};
 use crate::ids::{Now, Sid, Zxid};
-use crate::pipeline::{Lane, WriteRequest};
+use crate::pipeline::{Lane, LoadDatabase, WriteRequest};
 use crate::session::Sessions;
 use crate::storage::epochs::EpochFile;
 use crate::zab::{Candidacy, Election, Ensemble, Notification, PeerState, Quorums, Vote};
@@ -20,16 +20,18 @@ use crate::zab::{Candidacy, Election, Ensemble, Notification, PeerState, Quorums
 /// One server.
 #[derive(Debug)]
 pub struct Peer {
-    core: Core,
+    pub(super) core: Core,
     /// `None` for a server alone.
-    election: Option<Election>,
-    role: Role,
+    pub(super) election: Option<Election>,
+    pub(super) role: Role,
     stop_by_ms: Option<u64>,
+    /// A database that takes the place of this server's once nothing is in flight.
+    pub(super) brought: Option<Box<LoadDatabase>>,
 }
 
 /// What a server is doing.
 #[derive(Debug)]
-enum Role {
+pub(super) enum Role {
     /// A role has ended: what it logged has to become durable before the next one begins (ZOOKEEPER-4712). Not before
     /// the time given; and then the heir leads, if there is one.
     WindingUp { not_before_ms: u64, heir: Option<Sid> },
@@ -59,6 +61,7 @@ impl Peer {
             election,
             role: Role::WindingUp { not_before_ms: now.steady_ms, heir: None },
             stop_by_ms: None,
+            brought: None,
         };
         if peer.election.is_some() {
             peer.core.stand(Standing { mode: Mode::Looking, ..Standing::default() });
@@ -244,6 +247,7 @@ impl Peer {
             Input::Reachable(sid, reachable) => {
                 self.elect(now, wake, |election, quorums| election.reachable(now, sid, reachable, quorums))?;
             }
+            Input::Restore(load) => self.restore(load)?,
             Input::Tick => self.tick(now, wake)?,
             Input::Stop => {
                 self.core.stopping = true;
@@ -394,9 +398,13 @@ impl Peer {
     /// The role has ended.
     fn wind_up(&mut self, now: Now, leave: Leave, wake: &mut Vec<Waker>) {
         let Leave { reason, heir } = leave;
-        tracing::warn!(reason, "leaving the ensemble's service");
+        match self.election {
+            Some(_) => tracing::warn!(reason, "leaving the ensemble's service"),
+            None => tracing::warn!(reason, "clients are not served"),
+        }
         let mut not_before_ms = now.steady_ms;
         match &mut self.role {
+            Role::Leading(_) if self.election.is_none() => {}
             Role::Leading(_) => self.core.output(Output::Listen(false)),
             Role::Following(following) => {
                 following.leave(&mut self.core);
@@ -420,7 +428,7 @@ impl Peer {
     fn try_look(&mut self, now: Now, wake: &mut Vec<Waker>) {
         let Role::WindingUp { not_before_ms, heir } = self.role else { return };
         self.core.write_unlogged(now, wake);
-        if self.election.is_none() || !self.core.is_settled() || now.steady_ms < not_before_ms {
+        if !self.core.is_settled() || now.steady_ms < not_before_ms {
             return;
         }
         let last = self.core.last_logged;
@@ -468,6 +476,7 @@ impl Peer {
                 following.apply(&mut self.core, now, wake);
                 following.flush(&mut self.core);
             }
+            Role::WindingUp { .. } if self.election.is_none() => self.try_restore(now, wake),
             Role::WindingUp { .. } => self.try_look(now, wake),
             Role::Looking { .. } => {}
         }
@@ -485,7 +494,7 @@ impl Peer {
 impl Machine for Peer {
     fn handle(&mut self, now: Now, input: Input, wake: &mut Vec<Waker>) {
         if let Err(leave) = self.dispatch(now, input, wake) {
-            if self.election.is_some() {
+            if self.election.is_some() || self.brought.is_some() {
                 self.wind_up(now, leave, wake);
             } else {
                 self.core.send(Output::Fail(leave.reason));

@@ -410,6 +410,11 @@ impl LoadDatabase {
         self.last_zxid
     }
 
+    /// It stands for everything up to `zxid`, whatever that was.
+    pub fn rise_to(&mut self, zxid: Zxid) {
+        self.last_zxid = self.last_zxid.max(zxid);
+    }
+
     fn into_parts(self) -> (Tree, BTreeMap<SessionId, i32>) {
         (self.tree.unwrap_or_else(|| Tree::new(self.options)), self.sessions)
     }

@@ -24,6 +24,8 @@ pub struct ServerStatistics {
     pub large_requests_rejected: AtomicU64,
     /// Requests refused because they were held back for too long.
     pub throttled_ops: AtomicU64,
+    /// Flushes of the log that took longer than `fsync.warningthresholdms`.
+    pub slow_flushes: AtomicU64,
 }
 
 impl Default for ServerStatistics {
@@ -40,6 +42,7 @@ impl Default for ServerStatistics {
             large_request_bytes: AtomicI64::new(0),
             large_requests_rejected: AtomicU64::new(0),
             throttled_ops: AtomicU64::new(0),
+            slow_flushes: AtomicU64::new(0),
         }
     }
 }

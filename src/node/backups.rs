@@ -1,0 +1,101 @@
+//! Snapshots that somebody asks for, and databases that somebody brings.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::clock::millis;
+use super::owner::OwnerHandle;
+use super::snapshots::Snapshots;
+use crate::admin::{BackupError, Backups, TakenSnapshot};
+use crate::ids::Zxid;
+use crate::metrics::Basic;
+use crate::peer::{Input, Peer, SnapshotStart};
+use crate::pipeline::LoadDatabase;
+use crate::storage::compression::Compression;
+use crate::storage::snapshot::read_snapshot;
+use crate::storage::snapshot_files::SnapshotFile;
+use crate::tree::TreeOptions;
+use crate::txn::TxnDigest;
+
+/// How long to wait for another snapshot to be finished.
+const BUSY_MAX: Duration = Duration::from_secs(60);
+/// How often to look.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Backups of this server.
+pub(super) struct OwnBackups {
+    pub(super) snapshots: Snapshots,
+    pub(super) owner: OwnerHandle,
+    /// Where snapshots are.
+    pub(super) dir: PathBuf,
+    pub(super) tree: TreeOptions,
+    pub(super) is_alone: bool,
+}
+
+impl Backups for OwnBackups {
+    fn take(&self) -> Result<TakenSnapshot, BackupError> {
+        let start = self.begin()?;
+        let written = self.snapshots.write_and_log(&start);
+        self.owner.send(Input::SnapshotWritten(start.walk, written.map(|(durable, _)| durable)));
+        let Some((_, bytes)) = written else { return Err(failed("the snapshot cannot be written")) };
+        let name = SnapshotFile::new(start.zxid, self.snapshots.compression).name;
+        let file = File::open(self.dir.join(name)).map_err(failed)?;
+        Ok(TakenSnapshot { file, bytes, zxid: start.zxid })
+    }
+
+    fn restore(&self, source: Box<dyn Read + Send>) -> Result<Zxid, BackupError> {
+        if !self.is_alone {
+            return Err(BackupError::InEnsemble);
+        }
+        let began = Instant::now();
+        let load = self.read(source)?;
+        tracing::warn!(zxid = %load.last_zxid(), "another database takes the place of this server's");
+        self.owner.send(Input::Restore(Box::new(load)));
+        loop {
+            match self.owner.inspect(|peer| peer.restoring()) {
+                None => return Err(failed("the server stops")),
+                Some(true) => thread::sleep(LOOK),
+                Some(false) => break,
+            }
+        }
+        self.snapshots.metrics.sample(Basic::restore_time, millis(began.elapsed()));
+        Ok(self.snapshots.database.read().last_zxid())
+    }
+}
+
+impl OwnBackups {
+    /// Begins a snapshot, once no other one is under way.
+    fn begin(&self) -> Result<SnapshotStart, BackupError> {
+        let deadline = Instant::now() + BUSY_MAX;
+        loop {
+            match self.owner.inspect(Peer::begin_snapshot) {
+                None => return Err(failed("the server stops")),
+                Some(Some(start)) => return Ok(start),
+                Some(None) if Instant::now() > deadline => return Err(failed("another snapshot takes too long")),
+                Some(None) => thread::sleep(LOOK),
+            }
+        }
+    }
+
+    fn read(&self, source: Box<dyn Read + Send>) -> Result<LoadDatabase, BackupError> {
+        let mut load = LoadDatabase::new(self.tree);
+        let trailer = read_snapshot(source, Compression::Plain, "what was sent", &mut load).map_err(failed)?;
+        let zxid = trailer.last_zxid.or_else(|| trailer.end_zxid()).unwrap_or(Zxid::ZERO);
+        load.snapshot_loaded(zxid);
+        let said = trailer.digest.filter(|said| said.version == TxnDigest::VERSION && said.zxid > Zxid::ZERO);
+        // Apache's may have been written amid txns, and no log follows that would put it right.
+        if let (Some(said), Some(found)) = (said, load.digest())
+            && said.tree != found
+        {
+            tracing::warn!(said = said.tree, found, "the digest of what was sent is not that of its tree");
+        }
+        Ok(load)
+    }
+}
+
+fn failed(error: impl ToString) -> BackupError {
+    BackupError::Failed(error.to_string())
+}
