@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::json::{Fields, Json, field};
 use super::view::View;
-use crate::config::{ClientAddress, ServerAddress, ServerRole, ServerSpec};
+use crate::config::{ServerAddress, ServerRole, ServerSpec};
+use crate::ids::Sid;
 use crate::peer::{Mode, Standing};
 use crate::zab::Ensemble;
 
@@ -26,12 +27,12 @@ pub(super) fn voting_view(view: &View) -> Fields {
     let voters: Fields = members(&standing)
         .into_iter()
         .flat_map(|members| members.voters().filter_map(|sid| members.server(sid)))
-        .map(|server| (server.id.to_string(), voter(server).into()))
+        .map(|server| (server.id.to_string(), voter(view, server).into()))
         .collect();
     vec![field("current_config", voters)]
 }
 
-fn voter(server: &ServerSpec) -> Fields {
+fn voter(view: &View, server: &ServerSpec) -> Fields {
     let addresses = |port: fn(&ServerAddress) -> u16| {
         server.addresses.iter().map(|address| place(&address.host, port(address)).into()).collect::<Json>()
     };
@@ -42,7 +43,7 @@ fn voter(server: &ServerSpec) -> Fields {
     vec![
         field("server_addresses", addresses(|address| address.quorum_port)),
         field("election_addresses", addresses(|address| address.election_port)),
-        field("client_address", server.client.as_ref().map(client).unwrap_or_default()),
+        field("client_address", client(view, server).unwrap_or_default()),
         field("learner_type", role),
     ]
 }
@@ -60,7 +61,7 @@ pub(super) fn zabstate(view: &View) -> Fields {
         field("is_leader", standing.mode == Mode::Leader),
         field("quorum_address", addresses(|address| address.quorum_port)),
         field("election_address", addresses(|address| address.election_port)),
-        field("client_address", own.and_then(|own| own.client.as_ref()).map_or(Json::Null, |own| client(own).into())),
+        field("client_address", own.and_then(|own| client(view, own)).map_or(Json::Null, Json::from)),
         field("voting", members.voters().any(|voter| voter == ensemble.me)),
         field("last_zxid", format!("{zxid}")),
         field("zab_epoch", i64::from(zxid.epoch())),
@@ -94,8 +95,11 @@ fn members(standing: &Standing) -> Option<&Ensemble> {
     standing.membership.as_ref().filter(|_| serves).map(|membership| &membership.committed)
 }
 
-fn client(address: &ClientAddress) -> String {
-    place(&address.host, address.port)
+/// Where clients connect to a server. Of itself a server knows that also from the configuration.
+fn client(view: &View, server: &ServerSpec) -> Option<String> {
+    let is_own = view.facts.ensemble.as_ref().is_some_and(|ensemble| ensemble.me == Sid(server.id));
+    let own = || view.facts.client_address.as_ref().filter(|_| is_own);
+    server.client.as_ref().or_else(own).map(|address| place(&address.host, address.port))
 }
 
 fn place(host: &str, port: u16) -> String {

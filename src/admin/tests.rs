@@ -65,6 +65,7 @@ fn words_of(allowed: &str, standing: Standing, ensemble: Option<EnsembleFacts>, 
     let sessions = BTreeMap::from([(SessionId(0x1a), 4000)]);
     let database = Database::new(tree, sessions, Zxid(0x1f), Arc::new(AuthRules::default()));
     let facts = Facts {
+        client_address: None,
         backlog: -1,
         snapshot_dir: "/nowhere/version-2".into(),
         log_dir: "/nowhere/version-2".into(),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI32, AtomicI64};
 
 use parking_lot::RwLock;
 
+use crate::config::ClientAddress;
 use crate::ids::Sid;
 use crate::metrics::Metrics;
 use crate::net::{Clock, Connections, Throttles};
@@ -15,6 +16,8 @@ use crate::pipeline::{ServerStatistics, SharedDatabase};
 /// What does not change while the server runs.
 #[derive(Clone, Debug)]
 pub struct Facts {
+    /// `clientPort` and `clientPortAddress`, if the configuration has them.
+    pub client_address: Option<ClientAddress>,
     /// `clientPortListenBacklog`.
     pub backlog: i32,
     /// `dataDir/version-2`.

@@ -310,6 +310,8 @@ impl Connection {
             }
             WordAnswer::Incomplete => Some(0),
             WordAnswer::Text(text) => {
+                self.context.statistics.received(1);
+                self.context.statistics.sent();
                 self.lane.lock().say_and_close(&text);
                 Some(input.len())
             }

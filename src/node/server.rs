@@ -400,6 +400,7 @@ fn seed(clock: &Arc<dyn Clock>) -> u64 {
 
 fn facts(settings: &Settings, started_ms: u64) -> Facts {
     Facts {
+        client_address: settings.client_address.clone(),
         backlog: settings.backlog,
         snapshot_dir: settings.data_dir.join(VERSION_DIR),
         log_dir: settings.data_log_dir.join(VERSION_DIR),

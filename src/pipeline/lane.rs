@@ -328,6 +328,7 @@ impl LaneState {
 
     /// The connect request is with the owner.
     pub fn connecting(&mut self) {
+        self.statistics.received += 1;
         self.phase = LanePhase::Connecting;
     }
 
