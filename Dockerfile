@@ -15,7 +15,7 @@ FROM scratch
 COPY --from=build /image/ /
 USER zookeeper
 VOLUME ["/data", "/datalog"]
-# Clients, learners, elections.
-EXPOSE 2181 2888 3888
+# Clients, learners, elections, the admin server.
+EXPOSE 2181 2888 3888 8080
 HEALTHCHECK CMD ["/usr/local/bin/zkd", "status"]
 CMD ["/usr/local/bin/zkd", "--config", "/conf/zoo.cfg", "--set", "dataDir=/data", "--set", "dataLogDir=/datalog"]

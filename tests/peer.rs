@@ -10,8 +10,8 @@ use zkd::ids::{ConnectionId, Now, SessionId, Sid, Zxid};
 use zkd::jute::JuteWrite;
 use zkd::peer::{Beginning, Input, Machine, Output, Peer, PeerRules, ReaperRules, SnapshotRules};
 use zkd::pipeline::{
-    Arrival, Database, EarlyRules, Greeting, Lane, LanePhase, LargeRequestRules, PrepareRules, ReceiveRules, Received,
-    ServerStatistics, SharedDatabase, disconnect, receive,
+    Arrival, Database, EarlyRules, Greeting, Lane, LanePhase, LargeRequestRules, LoadDatabase, PrepareRules,
+    ReceiveRules, Received, ServerStatistics, SharedDatabase, disconnect, receive,
 };
 use zkd::proto::{ErrorCode, OPEN_ACL, OpCode, ReplyHeader, RequestHeader};
 use zkd::session::Negotiation;
@@ -387,6 +387,37 @@ fn a_stopping_server_finishes_what_it_took_and_takes_no_more() {
     server.flush();
     assert!(server.peer.is_idle(server.now));
     assert_eq!((client.frames().len(), late.frames().len()), (1, 0));
+}
+
+#[test]
+fn a_database_that_is_brought_is_on_disk_before_anybody_is_served() {
+    let (mut server, mut client) = with_znode();
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "in flight"));
+    server.give(Input::Restore(Box::new(LoadDatabase::new(TreeOptions::default()))));
+    assert_eq!(client.lane.lock().phase(), LanePhase::Closing, "nobody sees one database and then the other");
+    assert_eq!((server.peer.restoring(), server.snapshots), (true, 0), "what was logged comes first");
+    server.flush();
+    let before = server.database.read().last_zxid();
+    assert_eq!((server.peer.restoring(), server.snapshots), (true, 1));
+    assert_eq!(server.peer.next_deadline(), None, "only the disk can go on");
+    assert_eq!(server.connect().lane.lock().phase(), LanePhase::Closing);
+    server.give(Input::SnapshotWritten(1, Some(Durable::after_flush(before))));
+    assert!(!server.peer.restoring());
+    let mut client = server.connect();
+    client.frames_of_connect();
+    client.send(&server, OpCode::GET_DATA, &get("/z", false));
+    assert_eq!(client.frames()[0].1, ErrorCode::NO_NODE);
+    assert!(server.database.read().last_zxid() > before, "its log goes on where the old one ended");
+}
+
+#[test]
+fn a_snapshot_that_is_asked_for_is_one_like_any_other() {
+    let (mut server, _client) = with_znode();
+    let start = server.peer.begin_snapshot().expect("nothing else is under way");
+    assert_eq!(start.zxid, server.database.read().last_zxid());
+    assert!(server.peer.begin_snapshot().is_none(), "one at a time");
+    server.give(Input::SnapshotWritten(start.walk, Some(Durable::after_flush(start.zxid))));
+    assert!(server.peer.begin_snapshot().is_some());
 }
 
 #[test]

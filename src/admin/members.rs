@@ -109,8 +109,11 @@ fn place(host: &str, port: u16) -> String {
     }
 }
 
+/// Of an observer the leader knows which server it is.
 pub(super) fn observers(view: &View) -> Fields {
     let standing = Arc::clone(&view.standing.read());
     let synced = standing.learners.iter().filter(|learner| learner.observer && learner.synced);
-    vec![field("synced_observers", synced.count()), field("observers", Json::List(Vec::new()))]
+    let sids: Vec<_> = synced.map(|learner| learner.sid.map_or(-1, |sid| i64::from(sid.0))).collect();
+    let object = |sid: &i64| Json::Object(vec![field("sid", *sid)]);
+    vec![field("synced_observers", sids.len()), field("observers", sids.iter().map(object).collect::<Json>())]
 }

@@ -39,9 +39,9 @@ impl Family {
 pub(super) fn text(view: &View, gauges: &[Gauge], sets: &[SetGauge], wanted: &[String]) -> String {
     let mut out = String::new();
     for mut family in families(view, gauges, sets) {
-        let is_wanted =
-            |sample: &Sample| wanted.iter().any(|name| *name == format!("{}{}", family.name, sample.suffix));
-        family.samples = family.samples.into_iter().filter(|s| wanted.is_empty() || is_wanted(s)).collect();
+        let name = family.name;
+        let is_wanted = |sample: &Sample| wanted.iter().any(|wanted| *wanted == format!("{name}{}", sample.suffix));
+        family.samples.retain(|sample| wanted.is_empty() || is_wanted(sample));
         if family.samples.is_empty() && !wanted.is_empty() {
             continue;
         }

@@ -50,6 +50,11 @@ fn member(mode: Mode) -> Words {
 }
 
 fn member_with(mode: Mode, sets: Option<ExpirySets>) -> Words {
+    Words::new(member_view(mode, sets))
+}
+
+/// What that member is seen to be.
+pub(super) fn member_view(mode: Mode, sets: Option<ExpirySets>) -> View {
     let text = "server.1=127.0.0.1:1:5:participant\nserver.2=127.0.0.1:2:6:participant\n\
                 server.3=127.0.0.1:3:7:participant\nserver.4=127.0.0.1:4:8:observer\nversion=0";
     let membership = Some(Membership::settled(Ensemble::parse(text).unwrap()));
@@ -57,10 +62,20 @@ fn member_with(mode: Mode, sets: Option<ExpirySets>) -> Words {
     let facts = EnsembleFacts { me, init_limit: 10, sync_limit: 5 };
     let serves = mode != Mode::Looking;
     let standing = Standing { mode, serves, leader: Some(Sid(3)), membership, ..Standing::default() };
-    words_of("*", standing, Some(facts), sets)
+    view_of("*", standing, Some(facts), sets)
 }
 
 fn words_of(allowed: &str, standing: Standing, ensemble: Option<EnsembleFacts>, sets: Option<ExpirySets>) -> Words {
+    Words::new(view_of(allowed, standing, ensemble, sets))
+}
+
+/// A server that nobody has asked anything yet.
+pub(super) fn view_of(
+    allowed: &str,
+    standing: Standing,
+    ensemble: Option<EnsembleFacts>,
+    sets: Option<ExpirySets>,
+) -> View {
     let tree = Tree::new(TreeOptions::default());
     let sessions = BTreeMap::from([(SessionId(0x1a), 4000)]);
     let database = Database::new(tree, sessions, Zxid(0x1f), Arc::new(AuthRules::default()));
@@ -80,7 +95,7 @@ fn words_of(allowed: &str, standing: Standing, ensemble: Option<EnsembleFacts>, 
         properties: Vec::new(),
         ensemble,
     };
-    Words::new(View {
+    View {
         facts,
         client_port: Arc::new(2181.into()),
         standing: Arc::new(RwLock::new(Arc::new(standing))),
@@ -92,7 +107,7 @@ fn words_of(allowed: &str, standing: Standing, ensemble: Option<EnsembleFacts>, 
         metrics: Arc::default(),
         clock: Arc::new(Stopped),
         inspect: Arc::new(Asked(sets)),
-    })
+    }
 }
 
 fn ask(words: &Words, word: &str) -> String {

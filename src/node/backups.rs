@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::clock::millis;
 use super::owner::OwnerHandle;
 use super::snapshots::Snapshots;
@@ -33,6 +35,7 @@ pub(super) struct OwnBackups {
     pub(super) dir: PathBuf,
     pub(super) tree: TreeOptions,
     pub(super) is_alone: bool,
+    pub(super) restoring: Mutex<()>,
 }
 
 impl Backups for OwnBackups {
@@ -53,12 +56,18 @@ impl Backups for OwnBackups {
         let began = Instant::now();
         let load = self.read(source)?;
         tracing::warn!(zxid = %load.last_zxid(), "another database takes the place of this server's");
+        let _one_at_a_time = self.restoring.lock();
+        let look = || self.owner.inspect(|peer| (peer.restoring(), peer.restored()));
+        let Some((_, before)) = look() else { return Err(failed("the server stops")) };
         self.owner.send(Input::Restore(Box::new(load)));
         loop {
-            match self.owner.inspect(|peer| peer.restoring()) {
+            match look() {
                 None => return Err(failed("the server stops")),
-                Some(true) => thread::sleep(LOOK),
-                Some(false) => break,
+                Some((true, _)) => thread::sleep(LOOK),
+                Some((false, restored)) if restored == before => {
+                    return Err(failed("the server takes no database now"));
+                }
+                Some((false, _)) => break,
             }
         }
         self.snapshots.metrics.sample(Basic::restore_time, millis(began.elapsed()));

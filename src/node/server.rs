@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
 use super::backups::OwnBackups;
@@ -195,6 +195,7 @@ impl Server {
             dir: view.facts.snapshot_dir.clone(),
             tree,
             is_alone: settings.ensemble.is_none(),
+            restoring: Mutex::new(()),
         };
         let clients = Arc::new(ClientContext {
             database,

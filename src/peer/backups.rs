@@ -28,6 +28,12 @@ impl Peer {
         self.election.is_none() && matches!(self.role, Role::WindingUp { .. })
     }
 
+    /// How many databases that were brought are in place.
+    #[must_use]
+    pub const fn restored(&self) -> u64 {
+        self.restored
+    }
+
     /// Another database is to take the place of this one.
     pub(super) fn restore(&mut self, load: Box<LoadDatabase>) -> Outcome {
         if self.election.is_some() || self.core.stopping || !matches!(self.role, Role::Leading(_)) {
@@ -46,6 +52,7 @@ impl Peer {
         let _nobody_is_connected = self.core.apply(now, last, wake);
         if let Some(mut load) = self.brought.take() {
             load.rise_to(last);
+            self.restored += 1;
             self.core.take_over(now, *load);
             return;
         }

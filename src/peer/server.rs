@@ -27,6 +27,8 @@ pub struct Peer {
     stop_by_ms: Option<u64>,
     /// A database that takes the place of this server's once nothing is in flight.
     pub(super) brought: Option<Box<LoadDatabase>>,
+    /// How many have.
+    pub(super) restored: u64,
 }
 
 /// What a server is doing.
@@ -62,6 +64,7 @@ impl Peer {
             role: Role::WindingUp { not_before_ms: now.steady_ms, heir: None },
             stop_by_ms: None,
             brought: None,
+            restored: 0,
         };
         if peer.election.is_some() {
             peer.core.stand(Standing { mode: Mode::Looking, ..Standing::default() });
@@ -512,7 +515,9 @@ impl Machine for Peer {
         let role = match &self.role {
             Role::Leading(leading) => leading.next_deadline(&self.core),
             Role::Following(following) => Some(following.next_deadline(&self.core)),
-            Role::WindingUp { not_before_ms, .. } => Some(*not_before_ms).filter(|_| self.core.is_settled()),
+            Role::WindingUp { not_before_ms, .. } => {
+                Some(*not_before_ms).filter(|_| self.election.is_some() && self.core.is_settled())
+            }
             Role::Looking { read_only_at_ms, reading: None } => *read_only_at_ms,
             Role::Looking { reading: Some(reading), .. } => reading.local.next_deadline(),
         };

@@ -82,3 +82,80 @@ pub(super) const COMMANDS: [Command; 28] = [
     report(&["watches_by_path", "wchp"], watches::by_path),
     always(&["zabstate"], members::zabstate),
 ];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::super::json::Json;
+    use super::super::super::tests::{member_view, view_of};
+    use super::*;
+    use crate::peer::{ExpirySets, Standing};
+
+    /// Whether a value looks like one that a real server gave; `<…>` stands where it varies.
+    fn fits(recorded: &Value, value: &Json) -> bool {
+        match (recorded, value) {
+            (Value::Null, Json::Null) | (Value::Array(_), Json::List(_)) => true,
+            (Value::Bool(recorded), Json::Bool(value)) => recorded == value,
+            (Value::String(form), Json::Int(_)) => form == "<int>",
+            (Value::String(form), Json::Real(_)) => form == "<float>",
+            (Value::String(form), Json::Text(_)) => !["<int>", "<float>"].contains(&&**form),
+            (Value::Object(recorded), Json::Object(fields)) => {
+                // Names that are ids are different ones here.
+                recorded.keys().all(|name| name.starts_with(['<', '/']) || name.parse::<u64>().is_ok())
+                    || recorded.len() == fields.len()
+                        && fields.iter().all(|(name, value)| recorded.get(name).is_some_and(|form| fits(form, value)))
+            }
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn every_command_has_the_members_of_a_real_servers_answer() {
+        let sets = || Some(ExpirySets::default());
+        let member = |mode| member_view(mode, sets());
+        let recordings = [
+            (
+                view_of("*", Standing::default(), None, sets()),
+                include_str!("../../../tests/golden/ops/admin-standalone.json"),
+            ),
+            (member(Mode::Leader), include_str!("../../../tests/golden/ops/admin-leader.json")),
+            (member(Mode::Follower), include_str!("../../../tests/golden/ops/admin-follower.json")),
+            (member(Mode::Observer), include_str!("../../../tests/golden/ops/admin-observer.json")),
+            (member(Mode::ReadOnly), include_str!("../../../tests/golden/ops/admin-readonly.json")),
+        ];
+        for (view, recorded) in recordings {
+            let recorded: Value = serde_json::from_str(recorded).expect("JSON");
+            for command in &COMMANDS {
+                let Act::Report(report) = command.act else { continue };
+                let (name, mode) = (command.primary(), view.mode());
+                let mut body = recorded[name]["body"].as_object().expect(name).clone();
+                body.remove("command");
+                if body.get("error") == Some(&Value::Null) {
+                    body.remove("error");
+                }
+                // Properties are a server's own; what is counted by namespace and by learner appears with its first sample.
+                let is_set = |name: &String| name.contains("_per_namespace") || name.contains("_learner_handler_qp_");
+                body.retain(|name, _| name != "<property>" && !is_set(name));
+                let fields = report(&view);
+                for (field, form) in &body {
+                    let value = fields.iter().find(|(name, _)| name == field);
+                    let (_, value) = value.unwrap_or_else(|| panic!("{name} of a {mode:?} lacks {field}"));
+                    assert!(fits(form, value), "{field} in {name} of a {mode:?} is {value:?} and not like {form}");
+                }
+                assert!(name == "system_properties" || fields.len() == body.len(), "{name} of a {mode:?}: {fields:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_sorted_and_mean_one_command() {
+        let mut names: Vec<_> = COMMANDS.iter().map(Command::primary).collect();
+        assert!(names.is_sorted());
+        names = COMMANDS.iter().flat_map(|command| command.names).copied().collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

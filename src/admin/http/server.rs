@@ -133,17 +133,17 @@ impl Admin {
             Act::Report(_) | Act::SetTraceMask if is_post => not_allowed("GET, HEAD"),
             Act::Report(report) => document(StatusCode::OK, command, report(&self.view)),
             Act::SetTraceMask => document(StatusCode::OK, command, self.set_trace_mask(&request)),
-            Act::Snapshot | Act::Restore => {
-                if let Err(refusal) = self.authorize(name, &request, from) {
-                    return refusal;
-                }
-                match command.act {
-                    Act::Restore if is_post => self.restore(command, request).await,
-                    Act::Snapshot if !is_post => self.snapshot(command, &request).await,
-                    Act::Restore => not_allowed("POST"),
+            Act::Snapshot | Act::Restore => match self.refusal(name, &request, from) {
+                Some(refusal) => refusal,
+                None if is_post => match command.act {
+                    Act::Restore => self.restore(command, request).await,
                     Act::Snapshot | Act::Report(_) | Act::SetTraceMask => not_allowed("GET, HEAD"),
-                }
-            }
+                },
+                None => match command.act {
+                    Act::Snapshot => self.snapshot(command, &request).await,
+                    Act::Restore | Act::Report(_) | Act::SetTraceMask => not_allowed("POST"),
+                },
+            },
         }
     }
 
@@ -156,19 +156,20 @@ impl Admin {
         vec![field("tracemask", mask)]
     }
 
-    fn authorize(&self, name: &str, request: &Request<Incoming>, from: SocketAddr) -> Result<(), Response<Content>> {
+    /// What those are told who may not.
+    fn refusal(&self, name: &str, request: &Request<Incoming>, from: SocketAddr) -> Option<Response<Content>> {
         let Some(header) = request.headers().get(AUTHORIZATION) else {
-            return Err(error(StatusCode::UNAUTHORIZED, name, "Auth info is missing for the command"));
+            return Some(error(StatusCode::UNAUTHORIZED, name, "Auth info is missing for the command"));
         };
         match permission(&self.view, &String::from_utf8_lossy(header.as_bytes()), from.ip().to_canonical()) {
-            Permission::Granted => Ok(()),
-            Permission::NotAuthenticated => Err(error(StatusCode::UNAUTHORIZED, name, "Not authenticated")),
-            Permission::NotAuthorized => Err(error(StatusCode::FORBIDDEN, name, "Not authorized")),
+            Permission::Granted => None,
+            Permission::NotAuthenticated => Some(error(StatusCode::UNAUTHORIZED, name, "Not authenticated")),
+            Permission::NotAuthorized => Some(error(StatusCode::FORBIDDEN, name, "Not authorized")),
         }
     }
 
     /// Why a backup has to wait or is not made at all.
-    fn refusal(&self, enabled: bool, limiter: &Limiter, limited: Counter) -> Option<StatusCode> {
+    fn hindrance(&self, enabled: bool, limiter: &Limiter, limited: Counter) -> Option<StatusCode> {
         if !enabled {
             return Some(StatusCode::SERVICE_UNAVAILABLE);
         }
@@ -184,7 +185,7 @@ impl Admin {
 
     async fn snapshot(&self, command: &Command, request: &Request<Incoming>) -> Response<Content> {
         let limited = Counter::snapshot_rate_limited_count;
-        if let Some(status) = self.refusal(self.rules.snapshot, &self.snapshots, limited) {
+        if let Some(status) = self.hindrance(self.rules.snapshot, &self.snapshots, limited) {
             return document(status, command, Fields::new());
         }
         let is_streamed = parameter(request, "streaming").is_none_or(|text| text.eq_ignore_ascii_case("true"));
@@ -215,7 +216,7 @@ impl Admin {
 
     async fn restore(&self, command: &Command, request: Request<Incoming>) -> Response<Content> {
         let limited = Counter::restore_rate_limited_count;
-        if let Some(status) = self.refusal(self.rules.restore, &self.restores, limited) {
+        if let Some(status) = self.hindrance(self.rules.restore, &self.restores, limited) {
             return document(status, command, Fields::new());
         }
         let (reader, pieces, is_whole) = BodyReader::new();
