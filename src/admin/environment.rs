@@ -52,13 +52,23 @@ fn environment() -> [(&'static str, String); 18] {
         ("os.name", system.sysname().to_string_lossy().into_owned()),
         ("os.arch", system.machine().to_string_lossy().into_owned()),
         ("os.version", system.release().to_string_lossy().into_owned()),
-        ("user.name", variable("USER")),
+        ("user.name", user_name()),
         ("user.home", variable("HOME")),
         ("user.dir", directory),
         ("os.memory.free", megabytes("MemAvailable:")),
         ("os.memory.max", megabytes("MemTotal:")),
         ("os.memory.total", megabytes("MemTotal:")),
     ]
+}
+
+/// Who runs this process: a name, or a number that has none.
+#[must_use]
+pub fn user_name() -> String {
+    let id = rustix::process::getuid().as_raw().to_string();
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let is_own = |line: &&str| line.split(':').nth(2) == Some(&*id);
+    let name = users.lines().find(is_own).and_then(|line| line.split(':').next()).map(str::to_owned);
+    name.unwrap_or(id)
 }
 
 fn memory_kb(name: &str) -> Option<u64> {

@@ -14,6 +14,7 @@ mod view;
 mod watches;
 mod words;
 
+pub use environment::user_name;
 pub use http::{AdminRules, AdminServer, BackupError, Backups, HttpError, MetricsServer, TakenSnapshot};
 pub use view::{EnsembleFacts, Facts, Inspect, PrometheusFacts, SharedStanding, TRACE_MASK, View};
 pub use words::Words;

@@ -39,6 +39,13 @@ impl Identity {
     }
 }
 
+/// The users without secrets, for the audit log: those of schemes that have users.
+#[must_use]
+pub fn users(identities: &[Identity]) -> String {
+    let users = identities.iter().filter(|identity| [IP, DIGEST].contains(&&*identity.scheme)).map(Identity::user);
+    users.filter(|user| !user.trim().is_empty()).collect::<Vec<_>>().join(",")
+}
+
 /// All that a connection has proven to be when a request came in.
 pub type Identities = Arc<[Identity]>;
 

@@ -10,6 +10,7 @@ use super::INVOCATION_ERROR;
 use super::logging::{self, LogArgs};
 use crate::config::{self, Config, NoteLevel};
 use crate::node::{Server, ServerError, Settings};
+use crate::pipeline::audit_server;
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -119,7 +120,11 @@ fn my_id(config: &Config) -> anyhow::Result<Option<u8>> {
 
 fn serve(settings: &Settings) -> Result<(), ServerError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let server = Server::start(settings)?;
+    let server = Server::start(settings).inspect_err(|_| {
+        if let Some(user) = &settings.audit {
+            audit_server(user, "serverStart", "failure");
+        }
+    })?;
     runtime.block_on(server.run())
 }
 

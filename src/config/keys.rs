@@ -88,6 +88,8 @@ const KEYS: &[(&str, Apply)] = &[
         c.words = list(v);
         Ok(())
     }),
+    ("audit.enable", |c, v| flag(v).map(|v| c.audit = v)),
+    ("audit.impl.class", |_, v| if v.ends_with(".Slf4jAuditLogger") { Ok(()) } else { expected(AUDIT) }),
     ("admin.enableServer", |c, v| flag(v).map(|v| c.admin.enabled = v)),
     ("admin.serverAddress", |c, v| host(v).map(|v| c.admin.host = v)),
     ("admin.serverPort", |c, v| number(v, 0..=65_535).map(|v| c.admin.port = v)),
@@ -190,7 +192,6 @@ const NOT_APPLICABLE: &[&str] = &[
     "admin.*",
     "advancedFlowControlEnabled",
     "allowSaslFailedClients",
-    "audit.*",
     "bitHashCacheSize",
     "client.*",
     "commitProcessor.*",
@@ -298,6 +299,7 @@ fn matches(pattern: &str, key: &str) -> bool {
     }
 }
 
+const AUDIT: &str = "the reference's own Slf4jAuditLogger, or nothing: zkd does not run classes of Java";
 const ELECTION: &str = "3, fast leader election: there is no other since ZooKeeper 3.5, so leave the line out";
 
 const I32_MAX: i64 = i32::MAX as i64;

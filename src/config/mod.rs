@@ -144,6 +144,8 @@ pub struct Config {
     pub enforce_auth_schemes: Vec<String>,
     /// `4lw.commands.whitelist`; `*` is all.
     pub words: Vec<String>,
+    /// `audit.enable`.
+    pub audit: bool,
     /// The admin server.
     pub admin: AdminConfig,
     /// Where Prometheus finds metrics.
@@ -395,6 +397,7 @@ impl Config {
             enforce_auth: false,
             enforce_auth_schemes: Vec::new(),
             words: vec!["srvr".to_owned()],
+            audit: false,
             admin: AdminConfig::default(),
             prometheus: PrometheusConfig::default(),
             reconfig: false,

@@ -29,7 +29,7 @@ use crate::net::{
     Throttles, listen,
 };
 use crate::peer::{Beginning, Loading, Mode, Peer, PeerRules, Standing};
-use crate::pipeline::{PrepareRules, ServerStatistics, SharedDatabase};
+use crate::pipeline::{PrepareRules, ServerStatistics, SharedDatabase, audit_server};
 use crate::storage::epochs::{EpochError, Epochs, open_epochs};
 use crate::storage::recovery::{Origin, Recovered, RecoveryError, consume_marker, recover};
 use crate::tree::TreeOptions;
@@ -107,6 +107,8 @@ pub struct Server {
     port: ClientPort,
     owner_thread: JoinHandle<()>,
     failures: mpsc::Receiver<String>,
+    /// Who runs it, if there is an audit log.
+    audit: Option<String>,
 }
 
 impl Server {
@@ -128,6 +130,9 @@ impl Server {
         let seed = seed(&clock);
         let tree = TreeOptions { hash_seed: seed, extended_types: settings.extended_types, digest: settings.digest };
         let (database, history, recovered) = load(settings, &disk, tree, &metrics)?;
+        if let Some(user) = &settings.audit {
+            database.write().audit_as(user);
+        }
         let snapshots = Snapshots {
             disk: Arc::clone(&disk),
             database: Arc::clone(&database),
@@ -238,7 +243,11 @@ impl Server {
             Some(address) => tracing::info!(%address, ms, "listening for clients"),
             None => tracing::info!(ms, "started, without a client port"),
         }
-        Ok(Self { connections, owner, port, owner_thread, failures })
+        let audit = settings.audit.clone();
+        if let Some(user) = &audit {
+            audit_server(user, "serverStart", "success");
+        }
+        Ok(Self { connections, owner, port, owner_thread, failures, audit })
     }
 
     /// Waits until the log fails, or a signal asks the server to stop; then finishes what is in flight.
@@ -261,6 +270,9 @@ impl Server {
     }
 
     fn stop(self) {
+        if let Some(user) = &self.audit {
+            audit_server(user, "serverStop", "invoked");
+        }
         self.port.stop_accepting();
         self.owner.stop();
         if self.owner_thread.join().is_err() {

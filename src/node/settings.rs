@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::admin::AdminRules;
+use crate::admin::{AdminRules, user_name};
 use crate::auth::{AuthRules, DigestAlgorithm};
 use crate::config::{ClientAddress, Config, SnapshotCompression};
 use crate::disk::{FlushRules, LogOptions};
@@ -70,6 +70,8 @@ pub struct Settings {
     pub purge_keep: usize,
     /// `4lw.commands.whitelist`.
     pub words: Vec<String>,
+    /// `audit.enable`: who runs this server, if there is an audit log.
+    pub audit: Option<String>,
     /// The admin server, if there is one.
     pub admin: Option<AdminRules>,
     /// Where Prometheus finds metrics, if it looks for them.
@@ -198,6 +200,7 @@ impl Settings {
             purge_interval: (config.purge_hours > 0).then(|| Duration::from_secs(config.purge_hours * 3600)),
             purge_keep: config.purge_keep,
             words: words(config),
+            audit: config.audit.then(user_name),
             admin: config.admin.enabled.then(|| admin(config)),
             metrics: config.prometheus.enabled.then(|| MetricsSettings {
                 place: place(config.prometheus.host.as_ref(), config.prometheus.port),

@@ -171,6 +171,7 @@ impl Forwarded {
         while let Some(Expected::Answer(error, origin)) =
             self.queue.pop_front_if(|expected| matches!(expected, Expected::Answer(..)))
         {
+            tell(&origin, database, None, error);
             answer(&origin, database, now, wake, database.last_zxid(), error, |_| ());
         }
     }
@@ -246,6 +247,7 @@ impl InFlight {
         if self.queue.iter().any(|work| work.origin().lane().map(|lane| lane.id) == lane) {
             self.queue.push_back(Work::Refused { error, origin });
         } else {
+            tell(&origin, database, None, error);
             answer(&origin, database, now, wake, database.last_zxid(), error, |_| ());
         }
     }
@@ -307,6 +309,7 @@ impl InFlight {
                 }
                 Work::Sync(request) => request.answer(database, now, wake),
                 Work::Refused { error, origin } => {
+                    tell(&origin, database, None, error);
                     let zxid = database.last_zxid();
                     answer(&origin, database, now, wake, zxid, error, |_| ());
                 }
@@ -349,11 +352,22 @@ fn apply_txn(
         ended.push(entry.header.session);
     }
     let error = if let Txn::Error(code) = entry.txn { code } else { ErrorCode::OK };
+    tell(&origin, database, Some(&entry.txn), error);
     answer(&origin, database, now, wake, zxid, error, |out| {
         if let Origin::Request { op, layouts, .. } = &origin {
             put_result(*op, &entry.txn, &stats, layouts, out);
         }
     });
+}
+
+/// Lets the audit log tell what became of a client's request.
+fn tell(origin: &Origin, database: &Database, txn: Option<&Txn<'_>>, error: ErrorCode) {
+    if database.audits()
+        && let Origin::Request { lane, xid, .. } = origin
+        && let Some(note) = lane.lock().pop_note(*xid)
+    {
+        note.tell(txn, error);
+    }
 }
 
 fn answer(

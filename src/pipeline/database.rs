@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::audit::ephemeral_deleted;
 use super::lane::{Lane, LaneState};
 use crate::auth::AuthRules;
 use crate::ids::{SessionId, Zxid};
@@ -31,6 +32,8 @@ pub struct Database {
     watching: Mutex<Watching>,
     auth: Arc<AuthRules>,
     digests: DigestLog,
+    /// Who runs this server, if there is an audit log.
+    audit: Option<Box<str>>,
     /// The tree came from a leader that went on changing it: digests are compared from the first one that fits.
     is_fuzzy: bool,
     /// The number of the last walk.
@@ -90,8 +93,8 @@ impl Database {
     pub fn new(tree: Tree, sessions: BTreeMap<SessionId, i32>, last_zxid: Zxid, auth: Arc<AuthRules>) -> Self {
         let table = Watches::new(tree.options().hash_seed);
         let watching = Mutex::new(Watching { table, lanes: Vec::new(), free: Vec::new() });
-        let digests = DigestLog::default();
-        Self { tree, last_zxid, sessions, watching, auth, digests, is_fuzzy: false, walk: 0, stats: Vec::new() }
+        let (digests, audit) = (DigestLog::default(), None);
+        Self { tree, last_zxid, sessions, watching, auth, digests, audit, is_fuzzy: false, walk: 0, stats: Vec::new() }
     }
 
     /// Takes over another tree and its sessions: the ones that a leader has sent, or what is left after forgetting.
@@ -142,6 +145,24 @@ impl Database {
         &self.auth
     }
 
+    /// From now on the audit log tells of changes; what the server does by itself is done in the name of `user`.
+    pub fn audit_as(&mut self, user: &str) {
+        self.audit = Some(user.into());
+    }
+
+    /// Whether it does.
+    #[must_use]
+    pub const fn audits(&self) -> bool {
+        self.audit.is_some()
+    }
+
+    /// Tells of the ephemerals that go with a session.
+    fn audit_session_end(&self, entry: &Entry<'_>) {
+        let (Some(user), Txn::CloseSession(_)) = (&self.audit, &entry.txn) else { return };
+        let session = entry.header.session;
+        self.tree.ephemerals_of(session).iter().for_each(|path| ephemeral_deleted(user, session, path));
+    }
+
     /// Digests of the past.
     #[must_use]
     pub const fn digests(&self) -> &DigestLog {
@@ -190,6 +211,7 @@ impl Database {
     /// Applies one txn and fires the watches on what it changes. Returns the Stat of each part; those who must be woken
     /// to send events are added to `wake`.
     pub fn apply(&mut self, entry: &Entry<'_>, wake: &mut Vec<Waker>) -> &[Option<Stat>] {
+        self.audit_session_end(entry);
         let Self { tree, watching, auth, stats, .. } = self;
         stats.clear();
         let mut firing = Firing { watching: watching.get_mut(), auth, zxid: entry.header.zxid, told: Vec::new(), wake };

@@ -13,6 +13,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::audit::Note;
 use super::database::Database;
 use super::early::{EarlyRules, Refusal, refuse_early};
 use super::read;
@@ -69,6 +70,8 @@ pub struct LaneState {
     waker: Option<Waker>,
     pub(super) watcher: Option<WatcherId>,
     statistics: LaneStatistics,
+    /// Of the writes that the owner has, those that the audit log tells of; it does so also when the client is gone.
+    notes: VecDeque<Box<Note>>,
 }
 
 #[derive(Debug)]
@@ -224,6 +227,7 @@ impl Lane {
             waker: None,
             watcher: None,
             statistics: LaneStatistics::default(),
+            notes: VecDeque::new(),
         };
         Arc::new(Self { id, address, established_ms, state: Mutex::new(state), statistics })
     }
@@ -426,6 +430,11 @@ impl LaneState {
         self.statistics.replied(op, header.xid, header.zxid.0, now_ms, latency_ms);
     }
 
+    /// What the audit log tells of this request.
+    pub(super) fn pop_note(&mut self, xid: i32) -> Option<Box<Note>> {
+        self.notes.pop_front_if(|note| note.xid == xid)
+    }
+
     /// Takes the place of the write that was just committed. False when the lane is closed meanwhile.
     pub(super) fn pop_write(&mut self) -> bool {
         if self.phase != LanePhase::Open {
@@ -484,6 +493,10 @@ pub fn receive(
     let asks_owner = header.op.kind() == OpKind::Write || (header.op == OpCode::SYNC && rules.sync_asks_leader);
     if asks_owner && refusal.is_none() {
         state.waiting.push_back(Waiting::Write { _size: size });
+        if database.audits() {
+            let asked = (header.op, header.xid, body);
+            state.notes.extend(Note::new(asked, state.session, lane.address.ip(), &identities));
+        }
         lane.statistics.outstanding.fetch_add(1, Relaxed);
         return Received::Write(WriteRequest {
             lane: Arc::clone(lane),

@@ -10,6 +10,7 @@
 //! Every decision of semantics.md stands here once: writes in [`prepare`], reads in [`read`].
 
 mod answer;
+mod audit;
 mod commit;
 mod database;
 mod early;
@@ -20,6 +21,7 @@ mod prepare;
 mod read;
 mod statistics;
 
+pub use audit::audit_server;
 pub use commit::{Applied, Forwarded, InFlight, Origin, SyncRequest, Work};
 pub use database::{Database, DigestLog, DigestSample, LoadDatabase, SharedDatabase};
 pub use early::EarlyRules;
