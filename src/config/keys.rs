@@ -89,7 +89,7 @@ const KEYS: &[(&str, Apply)] = &[
         Ok(())
     }),
     ("audit.enable", |c, v| flag(v).map(|v| c.audit = v)),
-    ("audit.impl.class", |_, v| if v.ends_with(".Slf4jAuditLogger") { Ok(()) } else { expected(AUDIT) }),
+    ("audit.impl.class", |_, v| if v.is_empty() || v == AUDIT_LOGGER { Ok(()) } else { expected(AUDIT) }),
     ("admin.enableServer", |c, v| flag(v).map(|v| c.admin.enabled = v)),
     ("admin.serverAddress", |c, v| host(v).map(|v| c.admin.host = v)),
     ("admin.serverPort", |c, v| number(v, 0..=65_535).map(|v| c.admin.port = v)),
@@ -299,6 +299,7 @@ fn matches(pattern: &str, key: &str) -> bool {
     }
 }
 
+const AUDIT_LOGGER: &str = "org.apache.zookeeper.audit.Slf4jAuditLogger";
 const AUDIT: &str = "the reference's own Slf4jAuditLogger, or nothing: zkd does not run classes of Java";
 const ELECTION: &str = "3, fast leader election: there is no other since ZooKeeper 3.5, so leave the line out";
 

@@ -14,7 +14,7 @@ use super::snapshots::Snapshots;
 use crate::admin::{BackupError, Backups, TakenSnapshot};
 use crate::ids::Zxid;
 use crate::metrics::Basic;
-use crate::peer::{Input, Peer, SnapshotStart};
+use crate::peer::{Input, SnapshotStart};
 use crate::pipeline::LoadDatabase;
 use crate::storage::compression::Compression;
 use crate::storage::snapshot::read_snapshot;
@@ -80,11 +80,14 @@ impl OwnBackups {
     fn begin(&self) -> Result<SnapshotStart, BackupError> {
         let deadline = Instant::now() + BUSY_MAX;
         loop {
-            match self.owner.inspect(Peer::begin_snapshot) {
+            match self.owner.inspect(|peer| (peer.begin_snapshot(), peer.writes_snapshots())) {
                 None => return Err(failed("the server stops")),
-                Some(Some(start)) => return Ok(start),
-                Some(None) if Instant::now() > deadline => return Err(failed("another snapshot takes too long")),
-                Some(None) => thread::sleep(LOOK),
+                Some((Some(start), _)) => return Ok(start),
+                Some((None, false)) => return Err(failed("this server writes no snapshots now")),
+                Some((None, true)) if Instant::now() > deadline => {
+                    return Err(failed("another snapshot takes too long"));
+                }
+                Some((None, true)) => thread::sleep(LOOK),
             }
         }
     }

@@ -15,11 +15,16 @@ use crate::pipeline::LoadDatabase;
 
 impl Peer {
     /// Begins a snapshot file that whoever asks will write, and tell of with
-    /// [`Input::SnapshotWritten`](super::Input::SnapshotWritten). `None`: not now.
+    /// [`Input::SnapshotWritten`](super::Input::SnapshotWritten). `None`: not now, or not at all.
     #[must_use]
     pub fn begin_snapshot(&mut self) -> Option<SnapshotStart> {
-        let serves = matches!(self.role, Role::Leading(_) | Role::Following(_));
-        if serves && self.core.keeps_log() { self.core.begin_asked() } else { None }
+        if self.writes_snapshots() { self.core.begin_asked() } else { None }
+    }
+
+    /// Whether snapshots can be had of it: not while it looks for a leader, nor of an observer that keeps nothing on disk.
+    #[must_use]
+    pub fn writes_snapshots(&self) -> bool {
+        matches!(self.role, Role::Leading(_) | Role::Following(_)) && self.core.keeps_log()
     }
 
     /// Whether a database that was brought is not in place yet.
