@@ -102,7 +102,7 @@ class Member:
         for other in members:
             self.server.extra["server.%d" % other.number] = "%s:%d:%d%s" % (
                 other.host, *other.ports, ":observer" if other.observes else "")
-        os.makedirs(self.server.data_dir)
+        os.makedirs(self.server.data_dir, exist_ok=True)
         with open(os.path.join(self.server.data_dir, "myid"), "w") as f:
             f.write("%d\n" % self.number)
 
@@ -132,6 +132,10 @@ class Member:
         self.server.signal(signal.SIGSTOP)
         self.paused = True
         poll(lambda: set(thread_states(self.server.pid)) == {"T"}, 5, "server %d does not stand still" % self.number)
+
+    def wipe(self):
+        """Takes its database away, but not its number."""
+        shutil.rmtree(os.path.join(self.server.data_dir, "version-2"))
 
     def resume(self):
         if self.paused:
@@ -273,6 +277,13 @@ class Ensemble:
             if member.server.process is not None:
                 member.server.stop()
                 member.server.log.close()
+
+    def keep(self, directory):
+        """The servers' logs and data, for whoever wants to know what happened."""
+        for member in self.members:
+            at = os.path.join(directory, "server-%d" % member.number)
+            shutil.rmtree(at, ignore_errors=True)
+            shutil.copytree(member.server.work, at)
 
     def clean(self):
         for member in self.members:

@@ -9,6 +9,7 @@ import dataclasses
 import random
 import struct
 import threading
+import time
 
 from ensemble import poll
 from wire import Refused, stat_of, w
@@ -99,6 +100,7 @@ class Mixer:
         self.member = None
         self.session, self.password = 0, b"\0" * 16
         self.zxid = self.xid = 0
+        self.times = []             # of the acknowledgements
         self.acks = self.refusals = self.failed_multis = self.watches = 0
         self.sessions = self.expired = self.moves = 0
         self.timeout_ms = TIMEOUTS_MS[-1]
@@ -166,9 +168,14 @@ class Mixer:
         """Asks, and requires this error, or 0; answers the reply and its zxid."""
         zxid, got, reply = self.ask(op, body)
         assert got == error, "%s on server %d answered %d instead of %d: %r" % (op, self.member.number, got, error, body)
-        self.acks += not error
         self.refusals += bool(error)
+        if not error:
+            self.acknowledged()
         return reply, zxid
+
+    def acknowledged(self):
+        self.acks += 1
+        self.times.append(time.monotonic())
 
     # ---- the model ----
 
@@ -330,7 +337,7 @@ class Mixer:
             self.uncertain(other, own, None)
             return
         assert codes == [0] * len(ops), codes
-        self.acks += 1
+        self.acknowledged()
         for znode in (made, own):
             znode.czxid = znode.mzxid = zxid
         new.mzxid = zxid

@@ -92,7 +92,11 @@ class Server:
         raise RuntimeError("%s does not serve:\n%s" % (self.name, self.log_text()))
 
     def log_text(self):
-        with open(os.path.join(self.work, "server.log"), errors="replace") as f:
+        """All that it has logged; nothing if it has never run."""
+        name = os.path.join(self.work, "server.log")
+        if not os.path.exists(name):
+            return ""
+        with open(name, errors="replace") as f:
             return f.read()
 
     @property
