@@ -391,8 +391,7 @@ impl Leading {
 
     fn let_serve(&mut self, link: LinkId) {
         if let Some(learner) = self.reign.as_mut().and_then(|reign| reign.learners.get_mut(&link)) {
-            learner.send(&Packet::UpToDate);
-            learner.stage = Stage::Serving;
+            learner.let_serve();
         }
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Learner {
     pub(super) queued: bool,
     /// What is to be sent.
     pub(super) out: Vec<u8>,
+    /// Commits that are to be sent behind UPTODATE: if it does not come that far within initLimit, it is given up.
+    held: Vec<u8>,
 }
 
 impl Learner {
@@ -60,6 +62,7 @@ impl Learner {
             owes: None,
             queued: false,
             out: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -87,6 +90,26 @@ impl Learner {
 
     pub(super) fn send(&mut self, packet: &Packet) {
         packet.encode(&mut self.out);
+    }
+
+    /// Tells a follower of a commit.
+    ///
+    /// Between NEWLEADER and UPTODATE an Apache server compares COMMITANDACTIVATE with the first txn that it has got since
+    /// then, and goes on with the old members if that is another one. So from there on it hears of commits behind UPTODATE.
+    pub(super) fn send_commit(&mut self, commit: &Packet) {
+        let activates = matches!(commit, Packet::CommitAndActivate { .. });
+        if !self.is_zkd() && !self.is_serving() && (activates || !self.held.is_empty()) {
+            commit.encode(&mut self.held);
+        } else {
+            self.send(commit);
+        }
+    }
+
+    /// Tells it to serve.
+    pub(super) fn let_serve(&mut self) {
+        self.send(&Packet::UpToDate);
+        self.out.append(&mut self.held);
+        self.stage = Stage::Serving;
     }
 
     /// The last txn that it is known to have, or to need no ACK for: what was committed before NEWLEADER gets none.

@@ -133,7 +133,11 @@ impl Leading {
         for (zxid, txn) in core.in_flight.txns().filter(|(zxid, _)| newly(*zxid)) {
             let (commit, inform) = packets(zxid, txn.clone());
             for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
-                learner.send(if learner.is_observer() { &inform } else { &commit });
+                if learner.is_observer() {
+                    learner.send(&inform);
+                } else {
+                    learner.send_commit(&commit);
+                }
             }
             // Between this txn and the next: a learner matches what comes back to what it has sent, in order.
             while let Some((_, link)) = reign.syncs.pop_front_if(|(behind, _)| *behind <= zxid) {
