@@ -8,13 +8,12 @@ under the same name, first as a follower and then as the leader that others look
 address of this host says so and ends with code 14; with quorumListenOnAllIPs it runs. Of several addresses those that
 work will do. Client ports may be named as well.
 """
-import argparse
 import os
 import subprocess
 import sys
 import tempfile
 
-from ensemble import ROLES_SECONDS, Ensemble, Member, apache, poll, zkd
+from ensemble import ROLES_SECONDS, Ensemble, Member, arguments, kind_of, poll
 
 CONFIG = {"tickTime": "500", "cnxTimeout": "1000"}
 NOWHERE = "::2"         # nobody's address, and no packet to it leaves the machine
@@ -42,11 +41,9 @@ class Hosts:
         return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', self.file, *command]
 
 
-def allowed(hosts):
+def require_namespaces(hosts):
     done = subprocess.run(hosts.before(["true"]), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        print("NOT TESTED: this machine allows no mount namespaces: %s" % done.stdout.strip())
-    return done.returncode == 0
+    assert done.returncode == 0, "this machine allows no mount namespaces: %s" % done.stdout.strip()
 
 
 def known_by(hosts, kind):
@@ -154,16 +151,13 @@ def client_port(kind, hosts):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zkd", required=True)
-    parser.add_argument("--apache", action="store_true", help="the same on Apache ZooKeeper 3.8.0: is the test right?")
+    parser = arguments(__doc__)
     parser.add_argument("--only", help="a part")
     args = parser.parse_args()
-    kind = apache if args.apache else zkd(args.zkd)
+    kind = kind_of(args)
     with tempfile.TemporaryDirectory(prefix="zk-test-") as directory:
         hosts = Hosts(directory)
-        if not allowed(hosts):
-            return 0
+        require_namespaces(hosts)
         for part in names, all_addresses, several, client_port:
             if args.only in (None, part.__name__):
                 part(kind, hosts)

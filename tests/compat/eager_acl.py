@@ -5,10 +5,9 @@
 On three servers of each kind: writes that the ACLs forbid, and some that they do not, to the leader and to a follower; the
 error, whether the reply has a zxid, and how many zxids each one takes. The two stories must be the same.
 """
-import argparse
 import sys
 
-from ensemble import Ensemble, apache, zkd
+from ensemble import Ensemble, apache, arguments, zkd
 from wire import w
 
 CONFIG = {"tickTime": "500", "enableEagerACLCheck": "true"}
@@ -56,8 +55,7 @@ def settled(client):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zkd", required=True)
+    parser = arguments(__doc__, with_apache=False)
     parser.add_argument("--verbose", action="store_true", help="tell the story")
     args = parser.parse_args()
     ours, theirs = story_of(zkd(args.zkd)), story_of(apache)

@@ -7,6 +7,7 @@
 
 Members are servers.Server, numbered from 1. Roles are what `srvr` says.
 """
+import argparse
 import glob
 import os
 import random
@@ -65,6 +66,20 @@ def apache(**kwargs):
 def apache39(**kwargs):
     """And Apache ZooKeeper 3.9."""
     return servers.Apache39(**kwargs)
+
+
+def arguments(doc, with_apache=True):
+    """A parser of what a comparison of ensembles is told."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--zkd", required=True)
+    if with_apache:
+        parser.add_argument("--apache", action="store_true", help="the same on Apache ZooKeeper 3.8.0: is the test right?")
+    return parser
+
+
+def kind_of(args):
+    """The kind of servers that these arguments ask for."""
+    return apache if args.apache else zkd(args.zkd)
 
 
 def poll(what, seconds, complaint):
@@ -221,6 +236,14 @@ class Ensemble:
         """Until nobody leads or follows, of all or of those named."""
         poll(lambda: all(member.mode() not in ("leader", "follower") for member in among or self.members), seconds,
              lambda: "somebody serves: %s" % self.modes())
+
+    def assert_no_service(self, among, seconds=2.0):
+        """Asserts that these look for a leader for so long, and serve nobody."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            modes = {member.number: member.mode() for member in among}
+            assert set(modes.values()) == {"looking"}, "somebody serves: %s" % modes
+            time.sleep(LOOK_AGAIN_SECONDS)
 
     def leader(self):
         """Who leads now; None when nobody says so."""

@@ -8,19 +8,19 @@ or ahead with what nobody acknowledged. Then all servers are back, and every ack
 servers must show the same znodes with the same Stats, and the ephemerals of sessions that ended must be gone. With
 --partitions each server lives in a network namespace of its own, and the network between them is cut instead.
 """
-import argparse
 import collections
-import glob
 import os
 import random
 import re
-import shutil
 import sys
 import time
+from operator import methodcaller
 
 import ensemble_load
 import netns
-from ensemble import Ensemble, apache, poll, zkd
+import txnlog
+from ensemble import Ensemble, arguments, kind_of, poll
+from faults import kill_all, kill_leader, kill_learner, leave_a_tail, pause_leader
 
 WRITERS = 4
 # Short ticks, so that a silent server is given up after 1.5 s; few txns in memory, so that learners soon need more.
@@ -33,49 +33,20 @@ EPHEMERALS_SECONDS = 20
 
 # ---- faults on servers ----
 
-def kill_leader(ensemble, load, chance):
-    """The leader dies; the others go on."""
-    victim = ensemble.wait_for_roles()
-    victim.kill()
-    load.progress()
-    victim.launch()
-
-
-def kill_follower(ensemble, load, chance):
-    """A follower dies; the others go on."""
-    ensemble.wait_for_roles()
-    victim = chance.choice(ensemble.followers())
-    victim.kill()
-    load.progress()
-    victim.launch()
-
-
-def kill_majority(ensemble, load, chance):
-    """More die than may; whoever is left serves nobody."""
+def without_majority(ensemble, chance, take, give_back):
+    """More are away than may; whoever is left serves nobody."""
     ensemble.wait_for_roles()
     victims = chance.sample(ensemble.members, ensemble.quorum)
     for victim in victims:
-        victim.kill()
+        take(victim)
     ensemble.wait_for_no_service()
     for victim in victims:
-        victim.launch()
+        give_back(victim)
 
 
-def kill_all(ensemble, load, chance):
-    """Everybody dies."""
-    for victim in chance.sample(ensemble.members, len(ensemble.members)):
-        victim.kill()
-    for victim in chance.sample(ensemble.members, len(ensemble.members)):
-        victim.launch()
-
-
-def pause_leader(ensemble, load, chance):
-    """The leader stands still until another one is elected, and finds out when it goes on."""
-    old = ensemble.wait_for_roles()
-    old.pause()
-    ensemble.wait_for_roles()
-    load.progress()
-    old.resume()
+def kill_majority(ensemble, load, chance):
+    """More die than may."""
+    without_majority(ensemble, chance, methodcaller("kill"), methodcaller("launch"))
 
 
 def pause_leader_briefly(ensemble, load, chance):
@@ -103,13 +74,7 @@ def number_of_followers(leader):
 
 def pause_majority(ensemble, load, chance):
     """Without a quorum that answers, nobody serves."""
-    ensemble.wait_for_roles()
-    victims = chance.sample(ensemble.members, ensemble.quorum)
-    for victim in victims:
-        victim.pause()
-    ensemble.wait_for_no_service()
-    for victim in victims:
-        victim.resume()
+    without_majority(ensemble, chance, methodcaller("pause"), methodcaller("resume"))
 
 
 def rolling_restart(ensemble, load, chance):
@@ -151,7 +116,7 @@ def lost_disk(ensemble, load, chance):
     ensemble.wait_for_roles()
     victim = chance.choice(ensemble.followers())
     victim.kill()
-    shutil.rmtree(os.path.join(victim.server.data_dir, "version-2"))
+    victim.wipe()
     load.progress()
     victim.launch()
 
@@ -169,23 +134,8 @@ def crash_again_and_again(ensemble, load, chance):
 
 def divergent_tail(ensemble, load, chance):
     """The old leader has txns in its log that nobody else has: they are forgotten when it is back."""
-    leader = ensemble.wait_for_roles()
-    others = [member for member in ensemble if member is not leader]
-    client = leader.connect()
-    for other in others:
-        other.pause()
-    name = "tail-%d" % chance.randrange(1 << 30)
-    for number in range(chance.randrange(1, 20)):
-        path = "%s/%s-%d" % (ensemble_load.ROOT, name, number)
-        client.send("create", ensemble_load.create_body(path))
-    poll(lambda: is_logged(leader, name.encode()), 5, "the leader has not logged what nobody else can")
-    leader.kill()
-    for other in others:
-        other.kill()                            # they have not even read it
-    client.close()
-    for other in others:
-        other.launch()
-    ensemble.wait_for_roles(others)
+    send = lambda client, name: client.send("create", ensemble_load.create_body("%s/%s" % (ensemble_load.ROOT, name)))
+    leader, name = leave_a_tail(ensemble, chance, send, txnlog.has)
     if chance.random() < 0.7:
         load.progress()
     leader.launch()
@@ -196,15 +146,7 @@ def divergent_tail(ensemble, load, chance):
         assert not found, "server %d has kept what was never committed: %s" % (member.number, found)
 
 
-def is_logged(member, text):
-    for path in glob.glob(os.path.join(member.server.data_dir, "version-2", "log.*")):
-        with open(path, "rb") as f:
-            if text in f.read():
-                return True
-    return False
-
-
-SERVER_FAULTS = [kill_leader, kill_follower, pause_leader, divergent_tail, far_behind, kill_majority, rolling_restart,
+SERVER_FAULTS = [kill_leader, kill_learner, pause_leader, divergent_tail, far_behind, kill_majority, rolling_restart,
                  pause_follower, kill_all, behind, pause_leader_briefly, crash_again_and_again, pause_majority, lost_disk]
 
 
@@ -305,7 +247,7 @@ NETWORK_FAULTS = [isolate_leader, isolate_follower, cut_one_link, deaf_leader, m
 # ---- rounds ----
 
 def one_round(ensemble, writers, fault, chance):
-    with ensemble_load.Load(writers, ensemble.members) as load:
+    with ensemble_load.Load(writers) as load:
         load.progress()
         fault(ensemble, load, chance)
         load.progress()
@@ -339,8 +281,7 @@ def run(args, faults, ensemble):
     chance = random.Random(args.seed)
     started = time.monotonic()
     with ensemble:
-        leader = ensemble.wait_for_roles()
-        writers = ensemble_load.set_up(leader, ["w%d" % n for n in range(WRITERS)], chance.random())
+        writers = ensemble_load.set_up(ensemble, ["w%d" % n for n in range(WRITERS)], chance.random())
         for number in range(args.rounds):
             fault, began = faults[number % len(faults)], time.monotonic()
             try:
@@ -353,9 +294,7 @@ def run(args, faults, ensemble):
                     number, fault.__name__, znodes, sum(writer.acks for writer in writers),
                     time.monotonic() - began), flush=True)
         if args.logs:
-            for member in ensemble:
-                with open(os.path.join(args.logs, "server-%d.log" % member.number), "w") as f:
-                    f.write(member.log_text())
+            ensemble.keep(args.logs)
         words = ", ".join("%d %s" % (count, plan) for plan, count in sorted(plans(ensemble).items()))
     print("%d rounds, %d acknowledged writes, none lost, none made up; %d sessions on %d connections; learners: %s; %.0f s" % (
         args.rounds, sum(writer.acks for writer in writers), sum(writer.sessions for writer in writers),
@@ -363,20 +302,18 @@ def run(args, faults, ensemble):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zkd", required=True)
-    parser.add_argument("--apache", action="store_true", help="the same on Apache ZooKeeper 3.8.0: is the test right?")
+    parser = arguments(__doc__)
     parser.add_argument("--size", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=len(SERVER_FAULTS))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="faults whose name has this in it")
     parser.add_argument("--partitions", action="store_true", help="cut the network instead; needs network namespaces")
     parser.add_argument("--verbose", action="store_true", help="a line for each round")
-    parser.add_argument("--logs", help="keep the servers' logs in this directory")
+    parser.add_argument("--logs", help="keep the servers' logs and data in this directory")
     args = parser.parse_args()
     faults = NETWORK_FAULTS if args.partitions else SERVER_FAULTS
     faults = [fault for fault in faults if not args.only or args.only in fault.__name__]
-    kind = apache if args.apache else zkd(args.zkd)
+    kind = kind_of(args)
     if not args.partitions:
         run(args, faults, Ensemble(kind, args.size, CONFIG))
         return 0

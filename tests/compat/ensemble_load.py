@@ -7,10 +7,8 @@ zxid that the acknowledgement named; of what was asked without an answer both is
 import itertools
 import random
 import struct
-import threading
-import time
 
-from ensemble import poll
+import load
 from wire import Refused, stat_of, w
 
 ROOT = "/load"
@@ -18,14 +16,14 @@ IN_FLIGHT = 8
 ZNODES = 150                    # of one writer; with more, more are deleted than made
 # A server that is paused answers nobody: then the next one is asked.
 PATIENCE_SECONDS = 1.5
-PROGRESS_SECONDS = 40
 BAD_VERSION, NO_NODE, EXPIRED = -103, -101, -112
 
 
 class Writer:
     """Owns what lies below /load/<name>."""
 
-    def __init__(self, name, seed):
+    def __init__(self, name, members, seed):
+        self.members = members
         self.root = "%s/%s" % (ROOT, name)
         self.random = random.Random(seed)
         self.numbers = itertools.count()
@@ -43,11 +41,11 @@ class Writer:
 
     # ---- the client ----
 
-    def run(self, members, stopped):
+    def run(self, stopped):
         """Writes until it is told to stop."""
         while not stopped.is_set():
             try:
-                if self.client is None and not self.connect(members):
+                if self.client is None and not self.connect():
                     stopped.wait(0.002)                     # nobody serves: ask again, but do not spin
                     continue
                 self.work(stopped)
@@ -59,8 +57,8 @@ class Writer:
                 self.lose()
         self.drain()
 
-    def connect(self, members):
-        member = self.random.choice(members)
+    def connect(self):
+        member = self.random.choice(self.members)
         session, password = self.session
         timeout_ms = self.random.randrange(1200, 3500)
         try:
@@ -225,54 +223,16 @@ def exists(client, path):
         return False
 
 
-class Load:
-    """Writers on threads of their own, for one round."""
-
-    def __init__(self, writers, members):
-        self.writers = writers
-        self.stopped = threading.Event()
-        self.failures = []
-        self.threads = [threading.Thread(target=self.run, args=(writer, list(members))) for writer in writers]
-
-    def run(self, writer, members):
-        try:
-            writer.run(members, self.stopped)
-        except BaseException as failure:
-            self.failures.append(failure)
-            self.stopped.set()
-
-    def progress(self, acks=3 * IN_FLIGHT, seconds=PROGRESS_SECONDS):
-        """Until each writer has got so many more acknowledgements: what was in flight before this, and then some."""
-        goals = [writer.acks + acks for writer in self.writers]
-
-        def reached():
-            if self.failures:
-                raise self.failures[0]
-            return all(writer.acks >= goal for writer, goal in zip(self.writers, goals))
-
-        started = time.monotonic()
-        poll(reached, seconds, lambda: "no writer may stand still: acknowledged %s, wanted %s" % (
-            [writer.acks for writer in self.writers], goals))
-        return time.monotonic() - started
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, kind, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join()
-        if kind is None and self.failures:
-            raise self.failures[0]
+class Load(load.Load):
+    """The same for writers: what was in flight before, and then some."""
+    acks, patience = 3 * IN_FLIGHT, 40
 
 
-def set_up(member, names, seed):
+def set_up(ensemble, names, seed):
     """The znodes that the writers own, and the writers."""
     chance = random.Random(seed)
-    writers = [Writer(name, chance.random()) for name in names]
-    client = member.connect()
+    writers = [Writer(name, ensemble.members, chance.random()) for name in names]
+    client = ensemble.wait_for_roles().connect()
     client.create(ROOT)
     for writer in writers:
         for path in (writer.root, writer.root + "-a", writer.root + "-b"):

@@ -7,7 +7,6 @@ is the longest one between two acknowledgements, of whichever client, from that 
 again; they go to another server at once. Both ensembles run all the time, with the same configuration, and take turns.
 With --most-ms it fails if zkd's median after -9 is above that.
 """
-import argparse
 import collections
 import itertools
 import random
@@ -18,7 +17,7 @@ import sys
 import threading
 import time
 
-from ensemble import Ensemble, apache, poll, zkd
+from ensemble import Ensemble, apache, arguments, poll, zkd
 from wire import Refused
 
 CLIENTS = 3
@@ -117,8 +116,7 @@ def report(title, zkd_times, apache_times):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zkd", required=True)
+    parser = arguments(__doc__, with_apache=False)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--most-ms", type=float, help="fail if zkd's median after -9 is above this")
     args = parser.parse_args()

@@ -5,11 +5,10 @@
 localSessionsEnabled, without and with localSessionsUpgradingEnabled, on three servers of each kind: the same requests
 to the leader and to a follower, what each one answers, and how many zxids it takes. The two stories must be the same.
 """
-import argparse
 import sys
 import time
 
-from ensemble import Ensemble, apache, poll, zkd
+from ensemble import Ensemble, apache, arguments, poll, zkd
 from wire import Client, Refused, w
 
 # Timeouts are at least two ticks.
@@ -132,8 +131,7 @@ def story_of(kind, upgrading):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zkd", required=True)
+    parser = arguments(__doc__, with_apache=False)
     parser.add_argument("--verbose", action="store_true", help="tell the story")
     args = parser.parse_args()
     differences = steps = 0

@@ -6,18 +6,14 @@ With db.autocreate=false an empty directory is a lost database, unless a file `i
 three servers without the file do not serve, and with it they do. Then one loses everything: with one of the others it is
 no quorum, with both it gets all of it back. Logs without a snapshot are refused, or trusted with snapshot.trust.empty.
 """
-import argparse
 import glob
 import os
 import shutil
 import sys
-import time
 
-from ensemble import ROLES_SECONDS, Ensemble, apache, poll, zkd
+from ensemble import ROLES_SECONDS, Ensemble, arguments, kind_of, poll
 
 CONFIG = {"tickTime": "500", "db.autocreate": "false"}
-# How long servers without a quorum are watched: they must not serve meanwhile.
-WATCH_SECONDS = 2.0
 
 
 def files(member, pattern):
@@ -28,18 +24,10 @@ def marker(member):
     return os.path.join(member.server.data_dir, "initialize")
 
 
-def watch(members):
-    until = time.monotonic() + WATCH_SECONDS
-    while time.monotonic() < until:
-        modes = [member.mode() for member in members]
-        assert not set(modes) & {"leader", "follower"}, modes
-        time.sleep(0.05)
-
-
 def lost(kind):
     with Ensemble(kind, 3, CONFIG) as ensemble:
         poll(lambda: all(member.mode() == "looking" for member in ensemble), ROLES_SECONDS, ensemble.modes)
-        watch(ensemble)
+        ensemble.assert_no_service(ensemble)
         for member in ensemble:
             member.kill()
             with open(marker(member), "w"):
@@ -60,7 +48,7 @@ def lost(kind):
         forgetful.launch()
         witness.launch()
         poll(lambda: witness.word("srvr"), ROLES_SECONDS, "server 3 does not answer")
-        watch([forgetful, witness])
+        ensemble.assert_no_service([forgetful, witness])
         away.launch()
         assert ensemble.wait_for_roles() is not forgetful
         assert ensemble.assert_same()["/kept"][0] == b"1"
@@ -86,11 +74,8 @@ def without_snapshot(ensemble, member):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zkd", required=True)
-    parser.add_argument("--apache", action="store_true", help="the same on Apache ZooKeeper 3.8.0: is the test right?")
-    args = parser.parse_args()
-    lost(apache if args.apache else zkd(args.zkd))
+    args = arguments(__doc__).parse_args()
+    lost(kind_of(args))
     print("a lost database has no vote and comes back, a new one votes; logs without a snapshot need to be trusted")
     return 0
 

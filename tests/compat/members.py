@@ -7,12 +7,11 @@ configuration that names the members, after a reconfiguration, and after a resta
 client port under a connected client, the election and quorum ports, the leader's too; with an Apache server among them as
 well. And one server with standaloneEnabled=false grows to three.
 """
-import argparse
 import os
 import re
 import sys
 
-from ensemble import ROLES_SECONDS, Ensemble, Member, apache, lasting_port, poll, zkd
+from ensemble import ROLES_SECONDS, Ensemble, Member, apache, arguments, kind_of, lasting_port, poll
 from wire import Client
 
 CONFIG = {"tickTime": "500", "reconfigEnabled": "true", "skipACL": "yes"}
@@ -208,12 +207,10 @@ def grow(kind):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zkd", required=True)
-    parser.add_argument("--apache", action="store_true", help="the same on Apache ZooKeeper 3.8.0: is the test right?")
+    parser = arguments(__doc__)
     parser.add_argument("--only", help="files, ports, mixed or growth")
     args = parser.parse_args()
-    kind = apache if args.apache else zkd(args.zkd)
+    kind = kind_of(args)
     for name, check in ("files", compare_files), ("ports", move_ports), ("mixed", move_mixed), ("growth", grow):
         if args.only in (None, name):
             check(kind)

@@ -7,7 +7,6 @@ directories, and then zkd by Apache, while a Curator client and kazoo clients wr
 last, or the leader first. Every acknowledged write must be there at the end, on every server. With --baseline an
 ensemble of Apache servers is restarted first in the same order: its gaps between writes are those to compare with.
 """
-import argparse
 import logging
 import os
 import shutil
@@ -22,7 +21,7 @@ from kazoo.exceptions import KazooException, NodeExistsError
 from kazoo.protocol.states import KazooState
 
 import curator
-from ensemble import Ensemble, Member, apache, apache39, poll, zkd
+from ensemble import Ensemble, Member, apache, apache39, arguments, poll, zkd
 
 CONFIG = {"tickTime": "1000", "initLimit": "10", "syncLimit": "5", "preAllocSize": "1024"}
 ROOT = "/migration"
@@ -196,8 +195,7 @@ def campaign(title, kinds, start, args, command):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zkd", required=True)
+    parser = arguments(__doc__, with_apache=False)
     parser.add_argument("--apache", choices=("apache38", "apache39"), default="apache38")
     parser.add_argument("--leader-first", action="store_true")
     parser.add_argument("--baseline", action="store_true", help="restart Apache servers first, in the same order")

@@ -9,7 +9,6 @@ seen, those that the clients' model has. The logs of all servers must have the s
 may complain about a digest, zkd may log no error. An Apache server that has spoilt its database by a bug of its own is
 told by its log, counted, and starts with nothing. At the end everybody is stopped and started, and it must be so again.
 """
-import argparse
 import collections
 import itertools
 import random
@@ -19,7 +18,10 @@ import time
 
 import mixed_load
 import txnlog
-from ensemble import Ensemble, apache, apache39, poll, zkd
+from ensemble import Ensemble, apache, apache39, arguments, zkd
+from faults import (a_learner, kill_all, kill_leader, kill_learner, leave_a_tail, pause_leader, stop_leader,
+                    stop_learner)
+from load import Load
 from mixed_load import ROOT
 from rest import Examiner
 
@@ -34,55 +36,11 @@ HAND_OVERS_MAX = 5
 
 # ---- faults, under load ----
 
-def kill_leader(ensemble, load, chance):
-    victim = ensemble.wait_for_roles()
-    victim.kill()
-    load.progress()
-    victim.launch()
-
-
-def stop_leader(ensemble, load, chance):
-    victim = ensemble.wait_for_roles()
-    victim.stop()
-    load.progress()
-    victim.launch()
-
-
-def kill_learner(ensemble, load, chance):
-    victim = a_learner(ensemble, chance)
-    victim.kill()
-    load.progress()
-    victim.launch()
-
-
-def stop_learner(ensemble, load, chance):
-    victim = a_learner(ensemble, chance)
-    victim.stop()
-    load.progress()
-    victim.launch()
-
-
-def pause_leader(ensemble, load, chance):
-    """Another one is elected; the old one finds out when it goes on."""
-    old = ensemble.wait_for_roles()
-    old.pause()
-    ensemble.wait_for_roles()
-    load.progress()
-    old.resume()
-
-
 def pause_learner(ensemble, load, chance):
     victim = a_learner(ensemble, chance)
     victim.pause()
     time.sleep(chance.uniform(0.1, 6))          # given up or not: the length of the pause is the point
     victim.resume()
-
-
-def kill_all(ensemble, load, chance):
-    for victim in chance.sample(ensemble.members, len(ensemble.members)):
-        victim.kill()
-    for victim in chance.sample(ensemble.members, len(ensemble.members)):
-        victim.launch()
 
 
 def far_behind(ensemble, load, chance):
@@ -126,11 +84,6 @@ def nothing(ensemble, load, chance):
     load.progress(40)
 
 
-def a_learner(ensemble, chance):
-    leader = ensemble.wait_for_roles()
-    return chance.choice([member for member in ensemble if member is not leader])
-
-
 FAULTS = [kill_leader, far_behind, stop_leader, kill_learner, pause_leader, stop_learner, hand_over, crash_again_and_again,
           pause_learner, kill_all, nothing]
 
@@ -142,25 +95,10 @@ def divergent_tail(ensemble, chance):
     leader = ensemble.wait_for_roles()
     if chance.random() < 0.5:
         leader.kill()
-        leader.launch()
-        leader = ensemble.wait_for_roles()      # mostly another one
-    others = [member for member in ensemble if member is not leader]
-    client = leader.connect()
-    for other in others:
-        other.pause()
-    name = b"tail-%d" % chance.randrange(1 << 30)
-    for number in range(chance.randrange(1, 20)):
-        client.send("create", mixed_load.create_body("%s/%s-%d" % (ROOT, name.decode(), number), b"",
-                                                     mixed_load.EVERYBODY))
-    poll(lambda: any(name in record for found in txnlog.of_directory(leader.server.data_dir).values() for record in found),
-         10, "the leader has not logged what nobody else can")
-    leader.kill()
-    for other in others:
-        other.kill()                            # they have not even read it
-    client.close()
-    for other in others:
-        other.launch()
-    ensemble.wait_for_roles(others)
+        leader.launch()                         # mostly another one leads then
+    send = lambda client, name: client.send("create", mixed_load.create_body("%s/%s" % (ROOT, name), b"",
+                                                                             mixed_load.EVERYBODY))
+    leader, _ = leave_a_tail(ensemble, chance, send, txnlog.has)
     leader.launch()
     ensemble.wait_for_roles()
 
@@ -233,7 +171,7 @@ class Run:
 
     def round(self, mixers, faults, number):
         ensemble = self.ensemble
-        with mixed_load.Load(mixers) as load:
+        with Load(mixers) as load:
             load.progress()
             for fault in faults:
                 fault(ensemble, load, self.chance)
@@ -260,19 +198,15 @@ class Run:
             how = syncs(ensemble)
         for (leader, learner, plan), count in sorted(how.items()):
             print("%-12s synchronised %-12s with %-5s %4d times" % (leader, learner, plan, count))
-        total = lambda name: sum(getattr(mixer, name) for mixer in mixers)
-        print("%s: %d faults, leaders %s; %d writes acknowledged, %d refused, %d multis failed, %d watches fired; %d sessions, "
-              "%d expired, %d moves between servers; %d txns compared in the logs, %d failed multis retold; spoilt by "
-              "themselves: %s; %.0f s" % (
+        print("%s: %d faults, leaders %s; %s; %d txns compared in the logs, %d failed multis retold; spoilt by themselves: "
+              "%s; %.0f s" % (
                   self.args.ensemble + (self.args.observers and " + " + self.args.observers), self.faults,
-                  dict(self.leaders), total("acks"), total("refusals"), total("failed_multis"), total("watches"),
-                  total("sessions"), total("expired"), total("moves"), self.examiner.compared,
-                  self.examiner.retold, dict(self.examiner.renewed) or "none", time.monotonic() - started))
+                  dict(self.leaders), mixed_load.summary(mixers), self.examiner.compared, self.examiner.retold,
+                  dict(self.examiner.renewed) or "none", time.monotonic() - started))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zkd", required=True)
+    parser = arguments(__doc__, with_apache=False)
     parser.add_argument("--ensemble", action="append", required=True, help="kinds, with commas between; may be given again")
     parser.add_argument("--observers", default="", help="the same for observers, which get the highest numbers")
     parser.add_argument("--seed", type=int, default=1)

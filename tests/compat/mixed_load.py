@@ -8,7 +8,6 @@ from server to server.
 import dataclasses
 import random
 import struct
-import threading
 import time
 
 from ensemble import poll
@@ -99,6 +98,7 @@ class Mixer:
         self.client = None
         self.member = None
         self.session, self.password = 0, b"\0" * 16
+        self.left = 0               # a session that this client has tried to end
         self.zxid = self.xid = 0
         self.times = []             # of the acknowledgements
         self.acks = self.refusals = self.failed_multis = self.watches = 0
@@ -125,7 +125,7 @@ class Mixer:
             self.client.sync(self.root)
         except Refused as refused:
             if refused.code == EXPIRED and self.session:
-                self.expired += 1
+                self.expired += self.session != self.left
                 self.session_is_over()
             self.lose()
             return False
@@ -444,6 +444,7 @@ class Mixer:
         try:
             self.must(0, "closeSession", b"")
         except Lost:
+            self.left = session
             return                                      # it lives or not: connect() finds out
         self.lose()
         self.session, self.password = 0, b"\0" * 16
@@ -552,45 +553,11 @@ def event_of(frame):
     return kind, w.Decoder(frame[24:]).string()
 
 
-class Load:
-    """The clients on threads of their own, until the block ends."""
-
-    def __init__(self, mixers):
-        self.mixers = mixers
-        self.stopped = threading.Event()
-        self.failures = []
-        self.threads = [threading.Thread(target=self.run, args=(mixer,), daemon=True) for mixer in mixers]
-
-    def run(self, mixer):
-        try:
-            mixer.run(self.stopped)
-        except BaseException as failure:
-            self.failures.append(failure)
-            self.stopped.set()
-
-    def progress(self, acks=10, seconds=60):
-        """Until each client has got so many more acknowledgements."""
-        goals = [mixer.acks + acks for mixer in self.mixers]
-
-        def reached():
-            if self.failures:
-                raise self.failures[0]
-            return all(mixer.acks >= goal for mixer, goal in zip(self.mixers, goals))
-
-        poll(reached, seconds, lambda: "no client may stand still: acknowledged %s, wanted %s" % (
-            [mixer.acks for mixer in self.mixers], goals))
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, kind, *_):
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join()
-        if kind is None and self.failures:
-            raise self.failures[0]
+def summary(mixers):
+    """What these clients have done, in words."""
+    total = lambda name: sum(getattr(mixer, name) for mixer in mixers)
+    return "%d writes acknowledged, %d refused, %d multis failed, %d watches fired; %d sessions, %d expired, %d moves" % tuple(
+        map(total, ("acks", "refusals", "failed_multis", "watches", "sessions", "expired", "moves")))
 
 
 def set_up(ensemble, names, seed):

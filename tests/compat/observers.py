@@ -6,19 +6,15 @@ Three participants and an observer (peerType=observer): reads, writes that the o
 dies under a client of the observer, and no quorum of one participant and one observer. Then leaderServes=no: clients
 are at the followers only.
 """
-import argparse
 import struct
 import sys
-import time
 
-from ensemble import ROLES_SECONDS, Ensemble, apache, poll, zkd
+from ensemble import ROLES_SECONDS, Ensemble, arguments, kind_of, poll
 from wire import Client, Refused, w
 
 CONFIG = {"tickTime": "500"}
 TIMEOUT_MS = 10000
 NODE_DATA_CHANGED = 3
-# How long servers without a quorum are watched: they must not serve meanwhile.
-WATCH_SECONDS = 1.0
 
 
 def event_of(client):
@@ -99,10 +95,7 @@ def without_quorum(ensemble, observer):
     left = [member for member in ensemble if member not in victims]
     poll(lambda: all(member.mode() == "looking" for member in left), ROLES_SECONDS,
          lambda: "somebody serves: %s" % ensemble.modes())
-    until = time.monotonic() + WATCH_SECONDS
-    while time.monotonic() < until:
-        assert all(member.mode() == "looking" for member in left), ensemble.modes()
-        time.sleep(0.05)
+    ensemble.assert_no_service(left)
     for victim in victims:
         victim.launch()
     ensemble.wait_for_roles()
@@ -144,11 +137,8 @@ def serves(member):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zkd", required=True)
-    parser.add_argument("--apache", action="store_true", help="the same on Apache ZooKeeper 3.8.0: is the test right?")
-    args = parser.parse_args()
-    kind = apache if args.apache else zkd(args.zkd)
+    args = arguments(__doc__).parse_args()
+    kind = kind_of(args)
     observe(kind)
     leader_does_not_serve(kind)
     print("an observer reads, forwards, watches and follows, and has no vote; leaderServes=no is obeyed")

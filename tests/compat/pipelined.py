@@ -5,12 +5,11 @@
 Writes, syncs, reads and requests that fail, mixed at random, from several clients of each server at the same time. Each
 client reads what it wrote itself, and behind a sync what all had written before.
 """
-import argparse
 import random
 import sys
 import threading
 
-from ensemble import Ensemble, apache, zkd
+from ensemble import Ensemble, arguments, kind_of
 from wire import data_of, stat_of, w
 
 CLIENTS = 2                     # of each server
@@ -66,9 +65,7 @@ def syncs_show_what_was_written(writer, readers, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zkd", required=True)
-    parser.add_argument("--apache", action="store_true", help="the same on Apache ZooKeeper 3.8.0: is the test right?")
+    parser = arguments(__doc__)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     failures = []
@@ -79,7 +76,7 @@ def main():
         except BaseException as failure:
             failures.append("%s: %r" % (call[1], failure))
 
-    with Ensemble(apache if args.apache else zkd(args.zkd)) as ensemble:
+    with Ensemble(kind_of(args)) as ensemble:
         ensemble.wait_for_roles()
         clients = [member.connect() for member in ensemble for _ in range(CLIENTS)]
         threads = []

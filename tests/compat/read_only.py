@@ -5,7 +5,6 @@
 Three servers of each kind with readonlymode.enabled: two are killed and come back, under a KazooClient(read_only=True)
 and beside one that does not want that. Both kinds must tell the same story.
 """
-import argparse
 import logging
 import sys
 
@@ -14,7 +13,7 @@ from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KeeperState
 
-from ensemble import ROLES_SECONDS, Ensemble, apache, poll, zkd
+from ensemble import ROLES_SECONDS, Ensemble, apache, arguments, poll, zkd
 from servers import four_letter_word
 
 CONFIG = {"tickTime": "500", "readonlymode.enabled": "true", "localSessionsEnabled": "true",
@@ -93,8 +92,7 @@ def refused(hosts):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zkd", required=True)
+    parser = arguments(__doc__, with_apache=False)
     parser.add_argument("--verbose", action="store_true", help="tell the story")
     args = parser.parse_args()
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)   # lost connections are the point

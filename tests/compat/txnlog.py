@@ -38,6 +38,11 @@ def of_directory(directory):
     return found
 
 
+def has(member, part):
+    """Whether a server has logged a txn with these bytes in it."""
+    return any(part in record for found in of_directory(member.server.data_dir).values() for record in found)
+
+
 def failed_multi(record):
     """None for any other txn; for a multi that failed, what makes it out: header, errors from the first on, digest."""
     if TXN.unpack_from(record)[4] != MULTI:
