@@ -33,6 +33,8 @@ CHECKS = [
     ("three servers: read-only clients", ["read_only.py", "--zkd", "{zkd}"], 120),
     ("three servers: an observer", ["observers.py", "--zkd", "{zkd}"], 90),
     ("three servers: members and their files", ["members.py", "--zkd", "{zkd}"], 120),
+    ("from one server to five and back, pure and mixed",
+     ["growth.py", "--zkd", "{zkd}", "--kinds", "zkd", "--kinds", "z,z,a38,z,a39"], 200),
     ("three servers: names that move", ["addresses.py", "--zkd", "{zkd}"], 60),
     ("three servers: a lost database", ["lost_database.py", "--zkd", "{zkd}"], 60),
     ("three servers: the tutorial", ["tutorial.py", "--zkd", "{zkd}"], 60),
