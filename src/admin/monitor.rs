@@ -136,15 +136,17 @@ fn put_quorum(view: &View, standing: &Standing, report: &Report, gauges: &mut Ve
     }
     let mut put = |name, value: usize| gauges.push((name, Some(value.into())));
     put("quorum_size", membership.committed.voters().count());
+    let synced = |wanted: fn(&LearnerStanding) -> bool| {
+        standing.learners.iter().filter(|learner| learner.synced && wanted(learner)).count()
+    };
     if standing.mode == Mode::Follower {
-        gauges.push(("synced_observers", None));
+        let has_observers = view.facts.ensemble.as_ref().is_some_and(|ensemble| ensemble.observer_masters);
+        let observers = synced(|learner| learner.observer);
+        gauges.push(("synced_observers", has_observers.then(|| observers.into())));
     }
     if standing.mode != Mode::Leader {
         return;
     }
-    let synced = |wanted: fn(&LearnerStanding) -> bool| {
-        standing.learners.iter().filter(|learner| learner.synced && wanted(learner)).count()
-    };
     let mut put = |name, value: usize| gauges.push((name, Some(value.into())));
     put("learners", standing.learners.len());
     put("synced_followers", synced(|learner| !learner.observer));

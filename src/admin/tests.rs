@@ -59,7 +59,7 @@ pub(super) fn member_view(mode: Mode, sets: Option<ExpirySets>) -> View {
                 server.3=127.0.0.1:3:7:participant\nserver.4=127.0.0.1:4:8:observer\nversion=0";
     let membership = Some(Membership::settled(Ensemble::parse(text).unwrap()));
     let me = Sid(if mode == Mode::Observer { 4 } else { 1 });
-    let facts = EnsembleFacts { me, init_limit: 10, sync_limit: 5 };
+    let facts = EnsembleFacts { me, init_limit: 10, sync_limit: 5, observer_masters: false };
     let serves = mode != Mode::Looking;
     let standing = Standing { mode, serves, leader: Some(Sid(3)), membership, ..Standing::default() };
     view_of("*", standing, Some(facts), sets)

@@ -62,6 +62,8 @@ pub struct EnsembleFacts {
     pub init_limit: u32,
     /// `syncLimit`, ticks.
     pub sync_limit: u32,
+    /// Whether observers may learn from followers.
+    pub observer_masters: bool,
 }
 
 /// The server's role, as the machine has said it last.

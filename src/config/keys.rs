@@ -182,10 +182,6 @@ const AUTH_PROVIDERS: &str = "org.apache.zookeeper.server.auth.";
 const OWN_PROVIDERS: &[&str] = &["DigestAuthenticationProvider", "IPAuthenticationProvider"];
 const MISSING_PROVIDERS: &[&str] = &["SASLAuthenticationProvider", "X509AuthenticationProvider"];
 
-/// Settings that are understood and that nothing obeys yet, and what happens instead: a warning when they switch
-/// something on.
-const UNFINISHED: &[(&str, &str)] = &[("observerMasterPort", "observers connect to the leader")];
-
 /// Keys of the reference that mean nothing here: its threads, its caches, its Java; or that only an ensemble uses.
 /// A dot or star at the end stands for all that begin so.
 const NOT_APPLICABLE: &[&str] = &[
@@ -243,11 +239,6 @@ pub(super) fn apply(config: &mut Config, setting: &Setting) -> Result<(), Config
     let key = setting.name();
     let value = setting.value.as_str();
     let refuse = |Expected(expected): Expected| setting.refuse(expected);
-    let is_off = || ["", "0", "-1", "no", "false"].iter().any(|off| off.eq_ignore_ascii_case(value));
-    if let Some((_, instead)) = UNFINISHED.iter().find(|(name, _)| *name == key && !is_off()) {
-        let text = format!("{}: {}={value} has no effect yet: {instead}", setting.place, setting.key);
-        config.note(NoteLevel::Warning, text);
-    }
     if let Some((_, apply)) = KEYS.iter().find(|(name, _)| *name == key) {
         return apply(config, value).map_err(refuse);
     }

@@ -44,11 +44,11 @@ pub struct QuorumConfig {
     pub force_snapshot_sync: bool,
     /// `syncEnabled`: whether an observer writes txns and snapshots to disk.
     pub observer_writes: bool,
-    /// `observer.reconnectDelayMs`: how long an observer waits before it comes back to a leader.
+    /// `observer.reconnectDelayMs`: how long an observer waits before it comes back to a leader or master.
     pub observer_reconnect_ms: u64,
     /// `observer.election.DelayMs`: the most that an observer waits before it looks for a leader.
     pub observer_election_ms: u64,
-    /// `observerMasterPort`: where a follower listens for observers.
+    /// `observerMasterPort`: where a follower listens for observers, and where an observer looks for one that does.
     pub observer_master_port: Option<u16>,
     /// `tcpKeepAlive`, for connections between servers.
     pub keep_alive: bool,

@@ -225,13 +225,11 @@ fn odd_values_mean_what_they_mean_to_the_reference() {
 }
 
 #[test]
-fn what_nothing_obeys_yet_says_so() {
-    let note = "zoo.cfg:2: observerMasterPort=2191 has no effect yet: observers connect to the leader";
-    assert_eq!(notes("observerMasterPort=2191"), [note]);
+fn what_nothing_obeys_says_so() {
     assert!(notes("oraclePath=/o")[0].contains("oraclePath has no effect: only ensembles of two"));
     assert_eq!(notes("oraclePath="), Vec::<String>::new());
     assert!(message(&format!("{TWO}oraclePath=/o")).starts_with("zoo.cfg: zkd asks no oracle"));
-    assert_eq!(notes("localSessionsEnabled=true\nobserverMasterPort=0"), Vec::<String>::new());
+    assert_eq!(notes("localSessionsEnabled=true\nobserverMasterPort=2191"), Vec::<String>::new());
     assert_eq!(notes("learner.asyncSending=true"), ["zoo.cfg:2: learner.asyncSending has no effect here"]);
 }
 

@@ -4,6 +4,7 @@ use parking_lot::RwLock;
 
 use crate::config::{ServerAddress, ServerSpec};
 use crate::ids::Sid;
+use crate::peer::Door;
 use crate::zab::{Ensemble, Membership};
 
 /// Where the servers are, as names. They are resolved when somebody connects or listens.
@@ -12,6 +13,8 @@ pub struct Addresses {
     me: Sid,
     /// `quorumListenOnAllIPs`.
     listen_on_all: bool,
+    /// `observerMasterPort`, which is the same everywhere.
+    master_port: Option<u16>,
     known: RwLock<Known>,
 }
 
@@ -34,9 +37,9 @@ pub(super) struct Change {
 impl Addresses {
     /// Those of an ensemble, in which this server is `me`.
     #[must_use]
-    pub fn new(me: Sid, listen_on_all: bool, membership: Membership) -> Self {
+    pub fn new(me: Sid, listen_on_all: bool, master_port: Option<u16>, membership: Membership) -> Self {
         let own = membership.committed.server(me).cloned();
-        Self { me, listen_on_all, known: RwLock::new(Known { membership, own }) }
+        Self { me, listen_on_all, master_port, known: RwLock::new(Known { membership, own }) }
     }
 
     /// The members have changed.
@@ -67,10 +70,10 @@ impl Addresses {
         self.of(sid, |address| address.election_port)
     }
 
-    /// The quorum addresses of a server, likewise.
+    /// Where a server can be learnt from, likewise.
     #[must_use]
-    pub fn quorum(&self, sid: Sid) -> Vec<String> {
-        self.of(sid, |address| address.quorum_port)
+    pub fn quorum(&self, sid: Sid, door: Door) -> Vec<String> {
+        self.port(door).map_or_else(Vec::new, |port| self.of(sid, port))
     }
 
     /// Where others find this server for elections.
@@ -85,10 +88,19 @@ impl Addresses {
         self.listen(|address| address.election_port)
     }
 
-    /// Where this server listens for learners while it leads.
+    /// Where this server listens for learners.
     #[must_use]
-    pub fn listen_learners(&self) -> Vec<String> {
-        self.listen(|address| address.quorum_port)
+    pub fn listen_learners(&self, door: Door) -> Vec<String> {
+        self.port(door).map_or_else(Vec::new, |port| self.listen(port))
+    }
+
+    /// The port of a door; none if it is not configured.
+    fn port(&self, door: Door) -> Option<impl Fn(&ServerAddress) -> u16> {
+        let master = match door {
+            Door::Leader => None,
+            Door::Master => Some(self.master_port?),
+        };
+        Some(move |address: &ServerAddress| master.unwrap_or(address.quorum_port))
     }
 
     fn listen(&self, port: impl Fn(&ServerAddress) -> u16) -> Vec<String> {
@@ -133,15 +145,18 @@ mod tests {
 
     #[test]
     fn a_server_is_where_it_is_or_else_where_it_will_be() {
-        let addresses = Addresses::new(Sid(1), false, members(TWO, "server.1=a:1:2\nserver.2=b:1:2|d:5:6"));
+        let addresses = Addresses::new(Sid(1), false, Some(7), members(TWO, "server.1=a:1:2\nserver.2=b:1:2|d:5:6"));
         assert_eq!(addresses.election(Sid(2)), ["b:2", "c:4", "d:6"]);
-        assert_eq!(addresses.quorum(Sid(2)), ["b:1", "c:3", "d:5"]);
+        assert_eq!(addresses.quorum(Sid(2), Door::Leader), ["b:1", "c:3", "d:5"]);
+        assert_eq!(addresses.quorum(Sid(2), Door::Master), ["b:7", "c:7", "d:7"]);
+        assert_eq!(addresses.listen_learners(Door::Master), ["a:7"]);
         assert!(addresses.election(Sid(9)).is_empty());
         assert_eq!(
-            (addresses.own_election(), addresses.listen_learners()),
+            (addresses.own_election(), addresses.listen_learners(Door::Leader)),
             (vec!["a:2".to_owned()], vec!["a:1".into()])
         );
-        let on_all = Addresses::new(Sid(2), true, members(TWO, ""));
+        let on_all = Addresses::new(Sid(2), true, None, members(TWO, ""));
+        assert!(on_all.listen_learners(Door::Master).is_empty(), "nobody has said where");
         assert_eq!(
             (on_all.own_election().len(), on_all.listen_elections()),
             (2, vec!["[::]:2".into(), "[::]:4".into()])
@@ -150,7 +165,7 @@ mod tests {
 
     #[test]
     fn who_has_come_and_gone_is_seen() {
-        let addresses = Addresses::new(Sid(1), false, members(TWO, ""));
+        let addresses = Addresses::new(Sid(1), false, None, members(TWO, ""));
         let change = |joined: &[u8], left: &[u8]| Change {
             joined: joined.iter().copied().map(Sid).collect(),
             left: left.iter().copied().map(Sid).collect(),

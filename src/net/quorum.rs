@@ -1,4 +1,5 @@
-//! The quorum port: learners connect to it while this server leads; and the connection to the leader while it follows.
+//! The quorum port: learners connect to it while this server leads; the port of an observer master, while it follows; and
+//! the connection to whom it learns from.
 //!
 //! Nothing is decided here: bytes become packets for the owner, and what the owner sends goes out in its order.
 
@@ -22,7 +23,7 @@ use super::peers::Addresses;
 use super::sockets::{connect, keep_listening, listen_for_servers};
 use super::{Hold, Inbox};
 use crate::ids::{LinkId, Sid};
-use crate::peer::{Input, SnapshotStart};
+use crate::peer::{Door, Input, SnapshotStart};
 use crate::pipeline::SharedDatabase;
 use crate::tree::{TreeOptions, Walked};
 use crate::zab::{LeaderStream, LearnerStream, Packet, SNAPSHOT_SIGNATURE};
@@ -63,7 +64,9 @@ pub struct QuorumPort {
     inbox: Arc<dyn Inbox>,
     runtime: Handle,
     learners: Arc<Learners>,
-    /// Where learners can connect now.
+    /// Which door is open to learners.
+    door: Option<Door>,
+    /// Where they can connect now.
     places: watch::Sender<Vec<String>>,
     leader: Option<(LinkId, Link)>,
 }
@@ -112,18 +115,20 @@ impl QuorumPort {
         runtime.spawn(keep_listening(wanted, move |address| {
             accept(address, net.clone(), Arc::clone(&tree), Arc::clone(&heard), Arc::clone(&admitted))
         }));
-        Self { rules, addresses, database, inbox, runtime, learners, places, leader: None }
+        Self { rules, addresses, database, inbox, runtime, learners, door: None, places, leader: None }
     }
 
-    /// Opens the port, or closes it and all connections of learners.
-    pub fn listen(&mut self, open: bool) {
+    /// Opens this door and no other, and closes all connections of learners.
+    pub fn listen(&mut self, door: Option<Door>) {
         self.learners.links.lock().clear();
-        self.places.send_replace(if open { self.addresses.listen_learners() } else { Vec::new() });
+        self.door = door;
+        self.places.send_replace(door.map_or_else(Vec::new, |door| self.addresses.listen_learners(door)));
     }
 
     /// This server may have another address now. Learners that are connected stay.
     pub fn follow_address(&self) {
-        let places = self.addresses.listen_learners();
+        let Some(door) = self.door else { return };
+        let places = self.addresses.listen_learners(door);
         self.places.send_if_modified(|before| {
             let moves = !before.is_empty() && *before != places;
             if moves {
@@ -176,12 +181,12 @@ impl QuorumPort {
         let _late = self.runtime.block_on(async { timeout(patience, sent).await });
     }
 
-    /// Connects to a leader, in place of any other.
-    pub fn dial(&mut self, link: LinkId, sid: Sid) {
+    /// Connects to a server to learn from, in place of any other.
+    pub fn dial(&mut self, link: LinkId, sid: Sid, door: Door) {
         self.leader = None;
         let (out, pieces) = mpsc::unbounded_channel();
         let unsent = Arc::new(AtomicUsize::new(0));
-        let (addresses, rules, inbox) = (self.addresses.quorum(sid), self.rules.clone(), Arc::clone(&self.inbox));
+        let (addresses, rules, inbox) = (self.addresses.quorum(sid, door), self.rules.clone(), Arc::clone(&self.inbox));
         let (database, counted) = (Arc::clone(&self.database), Arc::clone(&unsent));
         let task = self.runtime.spawn(async move {
             let ended = async {

@@ -183,11 +183,11 @@ impl Others {
                     self.client.follow(own.client.as_ref(), clients);
                 }
             }
-            Output::Listen(open) => self.quorum.listen(open),
+            Output::Listen(door) => self.quorum.listen(door),
             Output::ToLearner(link, bytes) => self.quorum.to_learner(link, bytes),
             Output::DatabaseToLearner(link, start) => self.quorum.database_to_learner(link, start),
             Output::CloseLearner(link) => self.quorum.close_learner(link),
-            Output::Dial(link, sid) => self.quorum.dial(link, sid),
+            Output::Dial(link, sid, door) => self.quorum.dial(link, sid, door),
             Output::ToLeader(link, bytes) => self.quorum.to_leader(link, bytes),
             Output::CloseLeader(link) => self.quorum.close_leader(link),
             _ => {}

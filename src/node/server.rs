@@ -357,7 +357,7 @@ fn reach(
     let handle = runtime.handle().clone();
     thread::Builder::new().name("servers".to_owned()).spawn(move || runtime.block_on(std::future::pending::<()>()))?;
     let membership = ensemble.rules.membership.clone();
-    let addresses = Arc::new(Addresses::new(ensemble.me, ensemble.listen_on_all, membership));
+    let addresses = Arc::new(Addresses::new(ensemble.me, ensemble.listen_on_all, ensemble.master_port, membership));
     let inbox: Arc<dyn Inbox> = Arc::new(owner.clone());
     let (known, heard) = (Arc::clone(&addresses), Arc::clone(&inbox));
     let election = handle.block_on(ElectionPort::open(ensemble.election, known, heard));
@@ -430,6 +430,7 @@ fn facts(settings: &Settings, started_ms: u64) -> Facts {
             me: ensemble.me,
             init_limit: ensemble.rules.init_limit,
             sync_limit: ensemble.rules.sync_limit,
+            observer_masters: ensemble.rules.observer_masters,
         }),
     }
 }

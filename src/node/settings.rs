@@ -104,6 +104,8 @@ pub struct EnsembleSettings {
     pub log_sync_factor: f64,
     /// `quorumListenOnAllIPs`.
     pub listen_on_all: bool,
+    /// `observerMasterPort`.
+    pub master_port: Option<u16>,
     /// The configuration, if who the members are is to be written down in it and beside it: with `reconfigEnabled`.
     pub member_file: Option<PathBuf>,
     /// Whether the configuration itself names the members, and not a dynamic file.
@@ -246,6 +248,7 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
         me,
         log_sync_factor: quorum.log_sync_factor.unwrap_or(0.0),
         listen_on_all: quorum.listen_on_all,
+        master_port: quorum.observer_master_port,
         member_file: config.file.clone().filter(|_| config.reconfig),
         names_members: config.dynamic_file.is_none(),
         election: ElectionNet {
@@ -284,6 +287,7 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
             connect_retry_ms: quorum.connect_retry_ms,
             observer_writes: quorum.observer_writes,
             observer_reconnect_ms: quorum.observer_reconnect_ms,
+            observer_masters: quorum.observer_master_port.is_some(),
             observer_delay_ms: quorum.observer_election_ms,
         },
     })

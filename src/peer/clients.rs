@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use super::core::{Core, drop_request};
 use super::local::LocalSessions;
-use crate::ids::{ConnectionId, Now, SessionId};
+use crate::ids::{ConnectionId, LinkId, Now, SessionId};
 use crate::jute::JuteWrite;
 use crate::pipeline::{Greeting, Lane, Origin, SyncRequest, WriteRequest, makes_ephemeral, multi_layouts};
 use crate::proto::{ErrorCode, OpCode, Request};
@@ -20,7 +20,7 @@ pub(super) struct Clients {
     /// Sessions whose connections are gone, and that the leader has not been told of since they were last heard of.
     parted: Vec<(SessionId, i32)>,
     local: Option<LocalSessions>,
-    /// Clients that want a session back.
+    /// Those that want a session back, in the order in which the leader was asked.
     returning: Vec<Returning>,
 }
 
@@ -34,13 +34,20 @@ struct KnownSession {
     told_ms: u64,
 }
 
-/// A client that wants its session back, while the leader is asked.
+/// Somebody who wants a session back, while the leader is asked.
 #[derive(Debug)]
 struct Returning {
     session: SessionId,
     timeout_ms: i32,
-    lane: Arc<Lane>,
-    read_only: Option<bool>,
+    asker: Asker,
+}
+
+#[derive(Debug)]
+enum Asker {
+    /// A client of this server.
+    Client(Arc<Lane>, Option<bool>),
+    /// An observer that learns from this server, for a client of its own.
+    Observer(LinkId),
 }
 
 impl KnownSession {
@@ -109,9 +116,18 @@ impl Clients {
             wake.extend(lane.refuse(read_only));
             return;
         }
-        put(out, &Packet::Revalidate { session, timeout_ms });
         core.lanes.insert(lane.id, Arc::clone(lane));
-        self.returning.push(Returning { session, timeout_ms, lane: Arc::clone(lane), read_only });
+        self.ask(session, timeout_ms, Asker::Client(Arc::clone(lane), read_only), out);
+    }
+
+    /// An observer that learns from this server asks for a client of its own.
+    pub(super) fn observer_asks(&mut self, link: LinkId, session: SessionId, timeout_ms: i32, out: &mut Vec<u8>) {
+        self.ask(session, timeout_ms, Asker::Observer(link), out);
+    }
+
+    fn ask(&mut self, session: SessionId, timeout_ms: i32, asker: Asker, out: &mut Vec<u8>) {
+        put(out, &Packet::Revalidate { session, timeout_ms });
+        self.returning.push(Returning { session, timeout_ms, asker });
     }
 
     fn create_session(
@@ -137,7 +153,7 @@ impl Clients {
         heartbeat
     }
 
-    /// The leader says whether a client may have its session back.
+    /// The leader says whether somebody may have a session back. Returns the observer, if it was one that has asked.
     pub(super) fn revalidated(
         &mut self,
         core: &mut Core,
@@ -145,20 +161,29 @@ impl Clients {
         session: SessionId,
         valid: bool,
         wake: &mut Vec<Waker>,
-    ) {
-        let Some(at) = self.returning.iter().position(|returning| returning.session == session) else { return };
-        let Returning { timeout_ms, lane, read_only, .. } = self.returning.remove(at);
+    ) -> Option<LinkId> {
+        let at = self.returning.iter().position(|returning| returning.session == session)?;
+        let Returning { timeout_ms, asker, .. } = self.returning.remove(at);
+        let (lane, read_only) = match asker {
+            Asker::Client(lane, read_only) => (lane, read_only),
+            Asker::Observer(link) => {
+                // It has moved there.
+                let old = if valid { self.known.remove(&session) } else { None };
+                core.cut_lane(old.map(|session| session.connection), wake);
+                return Some(link);
+            }
+        };
         if !valid {
             core.lanes.remove(&lane.id);
             wake.extend(lane.refuse(read_only));
-            return;
+            return None;
         }
-        if !core.lanes.contains_key(&lane.id) {
-            // It went away while the leader was asked.
-            return;
+        // Else it went away while the leader was asked.
+        if core.lanes.contains_key(&lane.id) {
+            let heartbeat = self.admit(now, session, lane.id, timeout_ms);
+            wake.extend(lane.open(session, timeout_ms, heartbeat, read_only));
         }
-        let heartbeat = self.admit(now, session, lane.id, timeout_ms);
-        wake.extend(lane.open(session, timeout_ms, heartbeat, read_only));
+        None
     }
 
     /// Sends a write to the leader, or answers it here.

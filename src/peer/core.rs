@@ -161,6 +161,12 @@ impl Core {
         self.rules.tick_ms * u64::from(ticks)
     }
 
+    /// How long a learner may be silent until it is synchronised, and from then on, ms (zab.md 2).
+    pub(super) fn patience_ms(&self) -> (u64, u64) {
+        let rules = self.ensemble();
+        (self.ticks_ms(rules.init_limit), self.ticks_ms(rules.sync_limit))
+    }
+
     /// The last txn of this server's history, for votes: what is logged, or the epoch that has begun.
     pub(super) fn last_zxid(&self) -> Zxid {
         if self.last_logged == Zxid(-1) {

@@ -1,38 +1,38 @@
 //! Following, with a vote or without: finding the leader, getting its history, then logging, acknowledging and applying
 //! what it says (zab.md 3, 5, 7, 8, 13).
 
+mod committing;
+mod dialling;
+mod observers;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
 
+use self::dialling::Dialling;
+use self::observers::Observers;
 use super::Output;
 use super::clients::Clients;
-use super::core::{Core, Leave, Outcome, drop_request};
+use super::core::{Core, Leave, Outcome, WalkFor, drop_request};
 use super::standing::{Mode, Standing};
 use crate::ids::{Epoch, LinkId, Now, Sid, Zxid};
 use crate::pipeline::{Greeting, Lane, LoadDatabase, Origin, WriteRequest};
-use crate::storage::Durable;
 use crate::storage::epochs::EpochFile;
 use crate::storage::log_files::follows;
 use crate::zab::{Arrival, Ensemble, LearnerInfo, Logged, Packet, reconfiguration};
 
-/// How often the leader is dialled before another one is looked for. It may have been elected a moment later than this
-/// server has heard of it.
-const DIALS_MAX: u32 = 12;
-
 /// The role of a server that follows another.
 #[derive(Debug)]
 pub(super) struct Following {
+    /// Who was elected.
     leader: Sid,
     observer: bool,
+    /// Whom it learns from, which is the leader unless that is said. Below, both are called so.
+    dialling: Dialling,
     link: LinkId,
     stage: Stage,
-    dials: u32,
-    redial_at_ms: Option<u64>,
-    /// Until when the leader must be reached.
-    connect_until_ms: u64,
     /// When the leader was last heard of.
     heard_ms: u64,
     /// The leader's epoch.
@@ -50,6 +50,8 @@ pub(super) struct Following {
     unacknowledged: VecDeque<Zxid>,
     /// This server's clients.
     pub(super) clients: Clients,
+    /// Those who learn from this server, while it serves and may be an observer master.
+    observers: Option<Observers>,
 }
 
 /// How far a learner has come.
@@ -97,16 +99,13 @@ struct Sync {
 impl Following {
     /// Begins to follow.
     pub(super) fn begin(core: &mut Core, now: Now, leader: Sid) -> Self {
-        let rules = core.ensemble();
-        let limit = if rules.connect_limit > 0 { rules.connect_limit } else { rules.init_limit };
-        let mut following = Self {
+        let mut dialling = Dialling::begin(core, now, leader);
+        Self {
             leader,
             observer: core.observes(),
-            link: LinkId(0),
+            link: dialling.dial(core),
+            dialling,
             stage: Stage::Dialling,
-            dials: 0,
-            redial_at_ms: None,
-            connect_until_ms: now.steady_ms + core.ticks_ms(limit),
             heard_ms: now.steady_ms,
             epoch: 0,
             inbox: VecDeque::new(),
@@ -116,9 +115,8 @@ impl Following {
             pending: VecDeque::new(),
             unacknowledged: VecDeque::new(),
             clients: Clients::new(core),
-        };
-        following.dial(core);
-        following
+            observers: None,
+        }
     }
 
     /// The epoch that it follows in, once it serves.
@@ -126,17 +124,12 @@ impl Following {
         (self.stage == Stage::Serving).then_some(self.epoch)
     }
 
-    fn dial(&mut self, core: &mut Core) {
-        self.link = core.new_link();
-        self.stage = Stage::Dialling;
-        self.dials += 1;
-        self.redial_at_ms = None;
-        core.send(Output::Dial(self.link, self.leader));
-    }
-
     /// Leaves the role.
     pub(super) fn leave(&self, core: &mut Core) {
         core.send(Output::CloseLeader(self.link));
+        if self.observers.is_some() {
+            Observers::leave(core);
+        }
     }
 
     pub(super) fn leader_connected(&mut self, core: &Core, now: Now, link: LinkId) {
@@ -149,18 +142,16 @@ impl Following {
         }
     }
 
-    pub(super) fn leader_gone(&mut self, core: &Core, now: Now, link: LinkId) -> Outcome {
+    pub(super) fn leader_gone(&mut self, core: &mut Core, now: Now, link: LinkId) -> Outcome {
         if link != self.link {
             return Ok(());
         }
         if self.stage != Stage::Dialling {
             return Err(Leave::because("the connection to the leader is gone"));
         }
-        if self.dials >= DIALS_MAX {
-            return Err(Leave::because("the leader cannot be reached"));
+        if let Some(link) = self.dialling.failed(core, now)? {
+            self.link = link;
         }
-        let wait_ms = (5 << self.dials.min(8)).min(core.ensemble().connect_retry_ms);
-        self.redial_at_ms = Some(now.steady_ms + wait_ms);
         Ok(())
     }
 
@@ -177,8 +168,8 @@ impl Following {
         core.send(Output::CloseLeader(self.link));
         self.wants_database = true;
         (self.sync, self.inbox, self.out) = (Sync::default(), VecDeque::new(), Vec::new());
-        self.dials = 0;
-        self.dial(core);
+        self.stage = Stage::Dialling;
+        self.link = self.dialling.again(core);
         Ok(())
     }
 
@@ -217,9 +208,46 @@ impl Following {
     }
 
     /// A snapshot file is there, or will not be.
-    pub(super) fn walk_ended(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) -> Outcome {
+    pub(super) fn snapshot_written(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) -> Outcome {
         self.record(core, now, wake);
+        self.walk_ended(core, WalkFor::File, true);
         self.pump(core, now, wake)
+    }
+
+    /// A walk has ended.
+    pub(super) fn walk_ended(&mut self, core: &mut Core, whom: WalkFor, whole: bool) {
+        if let Some(observers) = &mut self.observers {
+            observers.walk_ended(core, whom, whole);
+        }
+    }
+
+    /// The log on disk was read for an observer that learns from this server.
+    pub(super) fn log_read(&mut self, core: &mut Core, link: LinkId, txns: Option<Vec<Logged>>) {
+        if let Some(observers) = &mut self.observers {
+            observers.log_read(core, link, txns);
+        }
+    }
+
+    /// Somebody wants to learn from this server.
+    pub(super) fn learner_connected(&mut self, core: &mut Core, now: Now, link: LinkId) {
+        match &mut self.observers {
+            Some(observers) => observers.connected(now, link),
+            None => core.send(Output::CloseLearner(link)),
+        }
+    }
+
+    /// What they send.
+    pub(super) fn learner_packets(&mut self, core: &mut Core, now: Now, link: LinkId, packets: Vec<Packet>) {
+        if let Some(observers) = &mut self.observers {
+            observers.packets(core, now, link, packets, &mut self.clients, &mut self.out);
+        }
+    }
+
+    /// The connection of one of them is gone.
+    pub(super) fn learner_gone(&mut self, core: &mut Core, link: LinkId) {
+        if let Some(observers) = &mut self.observers {
+            observers.gone(core, link);
+        }
     }
 
     fn handshake(&mut self, core: &mut Core, now: Now, packet: Packet, wake: &mut Vec<Waker>) -> Outcome {
@@ -446,10 +474,13 @@ impl Following {
             mode: if self.observer { Mode::Observer } else { Mode::Follower },
             serves: true,
             epoch: self.epoch,
-            leader: Some(self.leader),
+            leader: Some(self.dialling.whom()),
             since: core.last_logged,
             ..Standing::default()
         });
+        if core.ensemble().observer_masters && !self.observer {
+            self.observers = Some(Observers::begin(core, now, Zxid::new(self.epoch, 0)));
+        }
         match self.sync.designated {
             Some(designated) => self.stay(core, designated),
             None if is_led_on && self.observer == core.observes() => Ok(()),
@@ -467,108 +498,6 @@ impl Following {
             Ok(heir) => Err(Leave::to(Sid(heir), "a reconfiguration has changed roles; the leader is")),
             Err(_) => Err(Leave::because(format!("a reconfiguration names {designated} as the leader"))),
         }
-    }
-
-    fn log(&mut self, core: &mut Core, zxid: Zxid, txn: Bytes) {
-        core.log(zxid, txn, Origin::Nobody);
-        self.pending.push_back(zxid);
-        if !self.observer {
-            self.unacknowledged.push_back(zxid);
-        }
-    }
-
-    /// A packet while all is well.
-    fn packet(&mut self, core: &mut Core, now: Now, packet: Packet, wake: &mut Vec<Waker>) -> Outcome {
-        match packet {
-            Packet::Proposal { zxid, txn } => {
-                self.expect(core, zxid)?;
-                self.check(core, &txn, zxid)?;
-                self.log(core, zxid, own(&txn));
-            }
-            Packet::Commit(zxid) => self.commit(core, zxid)?,
-            Packet::CommitAndActivate { zxid, designated } => {
-                self.commit(core, zxid)?;
-                self.apply(core, now, wake);
-                self.stay(core, designated)?;
-            }
-            Packet::Inform { zxid, txn } => self.inform(core, zxid, &txn)?,
-            Packet::InformAndActivate { zxid, designated, txn } => {
-                self.inform(core, zxid, &txn)?;
-                self.apply(core, now, wake);
-                self.stay(core, designated)?;
-            }
-            Packet::Ping(zxid) => {
-                let sessions = self.clients.heard();
-                self.send(&Packet::Pong { zxid, sessions });
-            }
-            Packet::Sync => {
-                // What was committed before is seen by the one who asked.
-                self.apply(core, now, wake);
-                if !core.forwarded.synced(&core.database.read(), now, wake) {
-                    let oldest = core.forwarded.oldest();
-                    return Err(Leave::because(format!(
-                        "the leader answers a sync out of its turn: {oldest} is older"
-                    )));
-                }
-            }
-            Packet::Revalidated { session, valid } => self.clients.revalidated(core, now, session, valid, wake),
-            Packet::HandOver(heir) => return Err(Leave::to(heir, "the leader leaves, and hands over to")),
-            other => tracing::debug!(?other, "ignored"),
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self, core: &mut Core, zxid: Zxid) -> Outcome {
-        match self.pending.front() {
-            Some(first) if *first == zxid => {
-                self.pending.pop_front();
-                core.commit(zxid);
-            }
-            Some(first) => {
-                return Err(Leave::because(format!("the leader commits {zxid}, and {first} is the next one")));
-            }
-            None => tracing::warn!(%zxid, "the leader commits what it has not proposed"),
-        }
-        Ok(())
-    }
-
-    fn inform(&mut self, core: &mut Core, zxid: Zxid, txn: &Bytes) -> Outcome {
-        self.expect(core, zxid)?;
-        self.check(core, txn, zxid)?;
-        core.log(zxid, own(txn), Origin::Nobody);
-        core.commit(zxid);
-        Ok(())
-    }
-
-    fn expect(&self, core: &Core, zxid: Zxid) -> Outcome {
-        if zxid <= core.last_logged {
-            return Err(Leave::because(format!("the leader proposes {zxid} behind {}", core.last_logged)));
-        }
-        if !follows(core.last_logged.max(Zxid::new(self.epoch, 0)), zxid) {
-            return Err(Leave::because(format!("the leader proposes {zxid} right behind {}", core.last_logged)));
-        }
-        Ok(())
-    }
-
-    /// The log is durable up to `core.durable`: says so, each txn for itself, since Apache's leaders count so.
-    pub(super) fn durable(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
-        self.acknowledge(core.durable);
-        self.record(core, now, wake);
-    }
-
-    fn acknowledge(&mut self, durable: Durable) {
-        while let Some(zxid) = self.unacknowledged.pop_front_if(|zxid| *zxid <= durable.zxid()) {
-            self.send(&Packet::Ack(zxid));
-        }
-    }
-
-    /// Applies what is committed, and answers.
-    pub(super) fn apply(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
-        if self.stage != Stage::Serving {
-            return;
-        }
-        let applied = core.apply(now, core.committed, wake);
-        self.clients.ended(core, &applied.ended, wake);
     }
 
     pub(super) fn connect(
@@ -598,11 +527,13 @@ impl Following {
 
     pub(super) fn tick(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) -> Outcome {
         self.clients.tick(core, now, wake);
-        if self.stage == Stage::Dialling && now.steady_ms >= self.connect_until_ms {
-            return Err(Leave::because("the leader was not reached in time"));
+        if self.stage == Stage::Dialling
+            && let Some(link) = self.dialling.tick(core, now)?
+        {
+            self.link = link;
         }
-        if self.redial_at_ms.is_some_and(|at| now.steady_ms >= at) {
-            self.dial(core);
+        if let Some(observers) = &mut self.observers {
+            observers.tick(core, now);
         }
         if now.steady_ms >= self.silence_until_ms(core) {
             return Err(Leave::because("the leader is silent"));
@@ -619,8 +550,9 @@ impl Following {
 
     /// When [`Following::tick`] is due.
     pub(super) fn next_deadline(&self, core: &Core) -> u64 {
-        let dialling = (self.stage == Stage::Dialling).then_some(self.connect_until_ms);
-        let deadlines = [Some(self.silence_until_ms(core)), dialling, self.redial_at_ms, self.clients.next_deadline()];
+        let dialling = (self.stage == Stage::Dialling).then(|| self.dialling.next_deadline());
+        let observers = self.observers.as_ref().and_then(Observers::next_deadline);
+        let deadlines = [Some(self.silence_until_ms(core)), dialling, observers, self.clients.next_deadline()];
         deadlines.into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 
@@ -628,6 +560,9 @@ impl Following {
     pub(super) fn flush(&mut self, core: &mut Core) {
         if !self.out.is_empty() {
             core.send(Output::ToLeader(self.link, std::mem::take(&mut self.out)));
+        }
+        if let Some(observers) = &mut self.observers {
+            observers.flush(core);
         }
     }
 }

@@ -1,21 +1,21 @@
 //! Leading: alone at once; in an ensemble once a quorum has promised the epoch and has its history (zab.md 3, 4, 6, 7).
 
 mod committing;
-mod synchronising;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::task::Waker;
 
-use super::Output;
-use super::core::{Core, Leave, Outcome, refuse_all};
-use super::learners::{Heir, Learner, Learners, Stage, heir, standing};
+use super::core::{Core, Leave, Outcome, WalkFor, refuse_all};
+use super::learners::{Heir, Learner, Learners, Stage, earlier_connection, heir, sid_of, standing, too_new};
 use super::serving::Serving;
 use super::standing::{Mode, Standing};
+use super::synchronising::{LearnersEpoch, Rejected, log_read, synchronise_waiting};
+use super::{Door, Output};
 use crate::ids::{Epoch, LinkId, Now, Sid, Zxid};
 use crate::pipeline::WriteRequest;
 use crate::proto::OpCode;
 use crate::storage::epochs::EpochFile;
-use crate::zab::{Acks, Candidacy, EpochAgreement, LearnerInfo, PROTOCOL_VERSION, Packet};
+use crate::zab::{Acks, Candidacy, EpochAgreement, LearnerInfo, Logged, PROTOCOL_VERSION, Packet};
 
 /// The role of the one who orders writes.
 #[derive(Debug)]
@@ -87,6 +87,10 @@ impl Reign {
     const fn zxid(&self) -> Zxid {
         Zxid::new(self.epoch, 0)
     }
+
+    fn learners_epoch(&self) -> LearnersEpoch {
+        LearnersEpoch { zxid: self.zxid(), has_begun: self.phase >= Phase::Serving }
+    }
 }
 
 impl Leading {
@@ -101,7 +105,7 @@ impl Leading {
 
     /// A server that was elected, or inherits; a quorum has to come within `patience_ms`.
     pub(super) fn elected(core: &mut Core, now: Now, patience_ms: u64) -> Result<Self, Leave> {
-        core.output(Output::Listen(true));
+        core.output(Output::Listen(Some(Door::Leader)));
         let me = core.me();
         let reign = Reign {
             phase: Phase::Epoch,
@@ -266,18 +270,14 @@ impl Leading {
 
     /// FOLLOWERINFO or OBSERVERINFO.
     fn greet(&mut self, core: &mut Core, link: LinkId, info: LearnerInfo) -> Outcome {
-        let config_version = core.membership().newest().version();
-        if info.config_version > config_version {
-            let reason = format!("its configuration {:x} is newer than {config_version:x}", info.config_version);
+        if let Some(reason) = too_new(info, core) {
             self.close(core, link, &reason);
             return Ok(());
         }
-        let sid = info.sid.and_then(|sid| u8::try_from(sid).ok()).map(Sid);
-        // A learner that connects again has left its old connection.
-        let same = |(other, learner): (&LinkId, &Learner)| (*other != link && learner.sid == sid).then_some(*other);
-        let old = self.reign.as_ref().filter(|_| sid.is_some()).and_then(|reign| reign.learners.iter().find_map(same));
-        if let Some(old) = old {
-            self.close(core, old, "the same server has connected again");
+        let sid = sid_of(info);
+        let earlier = self.reign.as_ref().and_then(|reign| earlier_connection(&reign.learners, link, sid));
+        if let Some(earlier) = earlier {
+            self.close(core, earlier, "the same server has connected again");
         }
         let Some(reign) = &mut self.reign else { return Ok(()) };
         let Some(learner) = reign.learners.get_mut(&link) else { return Ok(()) };
@@ -389,6 +389,38 @@ impl Leading {
         Ok(())
     }
 
+    /// Synchronises whoever waits for it, as far as that is possible now.
+    fn synchronise_waiting(&mut self, core: &mut Core) {
+        self.broadcast(core);
+        let Some(reign) = self.reign.as_mut().filter(|reign| reign.phase >= Phase::Synchronising) else { return };
+        let epoch = reign.learners_epoch();
+        let rejected = synchronise_waiting(&mut reign.learners, core, epoch);
+        self.reject(core, rejected);
+    }
+
+    fn reject(&mut self, core: &mut Core, rejected: impl IntoIterator<Item = Rejected>) {
+        for (link, reason) in rejected {
+            self.close(core, link, reason);
+        }
+    }
+
+    /// The log on disk was read for a learner.
+    pub(super) fn log_read(&mut self, core: &mut Core, link: LinkId, txns: Option<Vec<Logged>>) {
+        self.broadcast(core);
+        let Some(reign) = &mut self.reign else { return };
+        let epoch = reign.learners_epoch();
+        let rejected = log_read(&mut reign.learners, core, link, txns, epoch);
+        self.reject(core, rejected);
+    }
+
+    /// A walk has ended, this leader's or another's.
+    pub(super) fn walk_ended(&mut self, core: &mut Core, whom: WalkFor, whole: bool) {
+        if let (WalkFor::Learner(link), false) = (whom, whole) {
+            self.close(core, link, "the database could not be sent");
+        }
+        self.synchronise_waiting(core);
+    }
+
     fn let_serve(&mut self, link: LinkId) {
         if let Some(learner) = self.reign.as_mut().and_then(|reign| reign.learners.get_mut(&link)) {
             learner.let_serve();
@@ -455,8 +487,7 @@ impl Leading {
     }
 
     fn ping(&mut self, core: &mut Core, now: Now) {
-        let patience_ms = core.ticks_ms(core.ensemble().sync_limit);
-        let first_ms = core.ticks_ms(core.ensemble().init_limit);
+        let (first_ms, patience_ms) = core.patience_ms();
         let Some(reign) = &mut self.reign else { return };
         let last = core.last_logged.max(reign.zxid());
         let mut late = Vec::new();

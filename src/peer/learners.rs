@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::core::Core;
 use super::standing::LearnerStanding;
 use crate::ids::{LinkId, Sid, Zxid};
 use crate::zab::{Ensemble, LearnerInfo, Logged, Packet, Quorums};
@@ -15,6 +16,8 @@ pub(super) enum Stage {
     Told,
     /// It was told the new epoch.
     Invited,
+    /// It has accepted the epoch, and may have more of it than the follower that it came to: it has this txn.
+    Ahead(Zxid),
     /// It has accepted the epoch, and waits to be synchronised from this txn on.
     Waiting(Zxid),
     /// The log on disk is being read for it, from the first txn to the second, which was the oldest in memory.
@@ -148,6 +151,24 @@ impl Learner {
 
 /// All learners.
 pub(super) type Learners = BTreeMap<LinkId, Learner>;
+
+/// A learner's number, if it is one that a server can have.
+pub(super) fn sid_of(info: LearnerInfo) -> Option<Sid> {
+    info.sid.and_then(|sid| u8::try_from(sid).ok()).map(Sid)
+}
+
+/// Why a learner knows too much to be let in, if it does.
+pub(super) fn too_new(info: LearnerInfo, core: &Core) -> Option<String> {
+    let config_version = core.membership().newest().version();
+    let is_newer = info.config_version > config_version;
+    is_newer.then(|| format!("its configuration {:x} is newer than {config_version:x}", info.config_version))
+}
+
+/// The connection that a learner has left, when it connects again.
+pub(super) fn earlier_connection(learners: &Learners, link: LinkId, sid: Option<Sid>) -> Option<LinkId> {
+    sid?;
+    learners.iter().find_map(|(other, learner)| (*other != link && learner.sid == sid).then_some(*other))
+}
 
 pub(super) fn standing(learners: &Learners, quorums: &Quorums<'_>) -> Vec<LearnerStanding> {
     let seen = |learner: &Learner| LearnerStanding {

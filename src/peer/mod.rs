@@ -24,6 +24,7 @@ mod rules;
 mod server;
 mod serving;
 mod standing;
+mod synchronising;
 
 use std::sync::Arc;
 
@@ -114,8 +115,8 @@ pub enum Output {
     /// The members have changed: what is on disk about them has to say so before anything else is appended, and other
     /// servers are to be found at their new addresses.
     Members(Box<Membership>),
-    /// Open the quorum port (true), or close it and all connections of learners (false).
-    Listen(bool),
+    /// Let learners connect at this door, and at no other; connections from before are closed.
+    Listen(Option<Door>),
     /// Send these bytes to a learner.
     ToLearner(LinkId, Vec<u8>),
     /// Send the database to a learner: SNAP, this beginning, the rest from the database, the signature; behind what
@@ -123,9 +124,9 @@ pub enum Output {
     DatabaseToLearner(LinkId, SnapshotStart),
     /// Close a learner's connection.
     CloseLearner(LinkId),
-    /// Connect to a server's quorum port; a connection from before is closed. Then say [`Input::LeaderConnected`] or
+    /// Connect to this door of a server; a connection from before is closed. Then say [`Input::LeaderConnected`] or
     /// [`Input::LeaderGone`].
-    Dial(LinkId, Sid),
+    Dial(LinkId, Sid, Door),
     /// Send these bytes to the leader.
     ToLeader(LinkId, Vec<u8>),
     /// Close the connection to the leader.
@@ -136,6 +137,15 @@ pub enum Output {
     Standing(Arc<Standing>),
     /// The server cannot go on: the process has to end and tell why.
     Fail(String),
+}
+
+/// Where a server lets learners in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Door {
+    /// The quorum port, of a leader.
+    Leader,
+    /// `observerMasterPort`, of a follower: observers may learn from it instead.
+    Master,
 }
 
 /// Where a snapshot starts.

@@ -68,6 +68,8 @@ pub struct EnsembleRules {
     pub observer_writes: bool,
     /// `observer.reconnectDelayMs`: how long an observer waits before it comes back, ms.
     pub observer_reconnect_ms: u64,
+    /// `observerMasterPort` is set: a follower lets observers learn from it, and an observer learns from a follower.
+    pub observer_masters: bool,
     /// `zookeeper.observer.election.DelayMs`: an observer that lost its leader waits up to this, ms.
     pub observer_delay_ms: u64,
 }

@@ -169,17 +169,16 @@ impl Peer {
                 }
             }
             Input::DiskFull(full) => self.disk_full(full)?,
-            Input::WalkEnded(number, whole) => {
-                let whom = self.core.end_walk(number);
-                if let (Role::Leading(leading), Some(whom)) = (&mut self.role, whom) {
-                    leading.walk_ended(&mut self.core, whom, whole);
-                }
-            }
+            Input::WalkEnded(number, whole) => match (&mut self.role, self.core.end_walk(number)) {
+                (Role::Leading(leading), Some(whom)) => leading.walk_ended(&mut self.core, whom, whole),
+                (Role::Following(following), Some(whom)) => following.walk_ended(&mut self.core, whom, whole),
+                (_, _) => {}
+            },
             Input::SnapshotWritten(number, durable) => {
                 self.core.snapshot_written(number, durable);
                 match &mut self.role {
                     Role::Leading(leading) => leading.walk_ended(&mut self.core, WalkFor::File, true),
-                    Role::Following(following) => following.walk_ended(&mut self.core, now, wake)?,
+                    Role::Following(following) => following.snapshot_written(&mut self.core, now, wake)?,
                     Role::WindingUp { .. } | Role::Looking { .. } => {}
                 }
             }
@@ -198,25 +197,24 @@ impl Peer {
             }
             Input::LearnerConnected(link) => match &mut self.role {
                 Role::Leading(leading) => leading.connected(&mut self.core, now, link),
-                Role::WindingUp { .. } | Role::Looking { .. } | Role::Following(_) => {
-                    self.core.send(Output::CloseLearner(link));
-                }
+                Role::Following(following) => following.learner_connected(&mut self.core, now, link),
+                Role::WindingUp { .. } | Role::Looking { .. } => self.core.send(Output::CloseLearner(link)),
             },
-            Input::FromLearner(link, packets) => {
-                if let Role::Leading(leading) = &mut self.role {
-                    leading.packets(&mut self.core, now, link, packets)?;
-                }
-            }
-            Input::LearnerGone(link) => {
-                if let Role::Leading(leading) = &mut self.role {
-                    leading.gone(&mut self.core, link);
-                }
-            }
-            Input::LogRead(link, txns) => {
-                if let Role::Leading(leading) = &mut self.role {
-                    leading.log_read(&mut self.core, link, txns);
-                }
-            }
+            Input::FromLearner(link, packets) => match &mut self.role {
+                Role::Leading(leading) => leading.packets(&mut self.core, now, link, packets)?,
+                Role::Following(following) => following.learner_packets(&mut self.core, now, link, packets),
+                Role::WindingUp { .. } | Role::Looking { .. } => {}
+            },
+            Input::LearnerGone(link) => match &mut self.role {
+                Role::Leading(leading) => leading.gone(&mut self.core, link),
+                Role::Following(following) => following.learner_gone(&mut self.core, link),
+                Role::WindingUp { .. } | Role::Looking { .. } => {}
+            },
+            Input::LogRead(link, txns) => match &mut self.role {
+                Role::Leading(leading) => leading.log_read(&mut self.core, link, txns),
+                Role::Following(following) => following.log_read(&mut self.core, link, txns),
+                Role::WindingUp { .. } | Role::Looking { .. } => {}
+            },
             Input::LeaderConnected(link) => {
                 if let Role::Following(following) = &mut self.role {
                     following.leader_connected(&self.core, now, link);
@@ -229,7 +227,7 @@ impl Peer {
             }
             Input::LeaderGone(link) => {
                 if let Role::Following(following) = &mut self.role {
-                    following.leader_gone(&self.core, now, link)?;
+                    following.leader_gone(&mut self.core, now, link)?;
                 }
             }
             Input::Truncated(restored) => {
@@ -408,7 +406,7 @@ impl Peer {
         let mut not_before_ms = now.steady_ms;
         match &mut self.role {
             Role::Leading(_) if self.election.is_none() => {}
-            Role::Leading(_) => self.core.output(Output::Listen(false)),
+            Role::Leading(_) => self.core.output(Output::Listen(None)),
             Role::Following(following) => {
                 following.leave(&mut self.core);
                 if self.core.observes() && heir.is_none() {

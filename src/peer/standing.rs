@@ -47,9 +47,9 @@ pub struct Standing {
     pub serves: bool,
     /// The epoch that it serves in.
     pub epoch: Epoch,
-    /// The leader that it follows, or itself.
+    /// The leader that it follows, or itself; of an observer whom it learns from, which may be an observer master.
     pub leader: Option<Sid>,
-    /// On a leader: the learners.
+    /// On a leader: the learners. On a follower: the observers that learn from it.
     pub learners: Vec<LearnerStanding>,
     /// The last zxid when it began to serve.
     pub since: Zxid,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::answer::{put_path_or_null, put_result};
 use super::database::Database;
 use super::lane::{Lane, answer_waiting};
-use crate::ids::{Now, SessionId, Zxid};
+use crate::ids::{LinkId, Now, SessionId, Zxid};
 use crate::proto::{ErrorCode, OpCode, ReplyHeader};
 use crate::session::Heartbeat;
 use crate::txn::{Entry, Txn, TxnHeader};
@@ -129,8 +129,21 @@ pub struct Forwarded {
 enum Expected {
     Txn(SessionId, i32, Origin),
     Sync(SyncRequest),
+    /// The sync of an observer that learns from this server.
+    Relayed(LinkId),
     /// An answer that needs no leader.
     Answer(ErrorCode, Origin),
+}
+
+/// Whose sync has come back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Synced {
+    /// A client's of this server: it is answered.
+    Answered,
+    /// An observer's, which has to be told.
+    Relayed(LinkId),
+    /// Nobody's: something else is older.
+    OutOfTurn,
 }
 
 impl Forwarded {
@@ -144,26 +157,33 @@ impl Forwarded {
         self.queue.push_back(Expected::Sync(request));
     }
 
+    /// Notes a sync that was sent for an observer.
+    pub fn push_relayed(&mut self, link: LinkId) {
+        self.queue.push_back(Expected::Relayed(link));
+    }
+
     /// Answers without the leader, behind all that was sent before.
     pub fn answer(&mut self, error: ErrorCode, origin: Origin, database: &Database, now: Now, wake: &mut Vec<Waker>) {
         self.queue.push_back(Expected::Answer(error, origin));
         self.answer_first(database, now, wake);
     }
 
-    /// The oldest sync has come back. False when something else is older.
-    pub fn synced(&mut self, database: &Database, now: Now, wake: &mut Vec<Waker>) -> bool {
-        match self.queue.pop_front() {
+    /// The oldest sync has come back.
+    pub fn synced(&mut self, database: &Database, now: Now, wake: &mut Vec<Waker>) -> Synced {
+        let synced = match self.queue.pop_front() {
             Some(Expected::Sync(request)) => {
                 request.answer(database, now, wake);
-                self.answer_first(database, now, wake);
-                true
+                Synced::Answered
             }
+            Some(Expected::Relayed(link)) => Synced::Relayed(link),
             Some(other) => {
                 self.queue.push_front(other);
-                false
+                return Synced::OutOfTurn;
             }
-            None => false,
-        }
+            None => return Synced::OutOfTurn,
+        };
+        self.answer_first(database, now, wake);
+        synced
     }
 
     /// Answers whatever has nothing older before it.
@@ -183,6 +203,7 @@ impl Forwarded {
             None => "nothing".to_owned(),
             Some(Expected::Txn(session, cxid, _)) => format!("a txn of session {session}, number {cxid}"),
             Some(Expected::Sync(_)) => "a sync".to_owned(),
+            Some(Expected::Relayed(_)) => "an observer's sync".to_owned(),
             Some(Expected::Answer(error, _)) => format!("an answer {error:?}"),
         }
     }
@@ -200,6 +221,7 @@ impl Forwarded {
                 Expected::Txn(_, _, origin)
                 | Expected::Sync(SyncRequest { origin, .. })
                 | Expected::Answer(_, origin) => origin.abandon(),
+                Expected::Relayed(_) => {}
             }
         }
     }
@@ -213,11 +235,11 @@ impl Forwarded {
     fn take(&mut self, header: &TxnHeader) -> Option<Origin> {
         let is_this = |expected: &mut Expected| match expected {
             Expected::Txn(session, cxid, _) => (*session, *cxid) == (header.session, header.cxid),
-            Expected::Sync(_) | Expected::Answer(..) => false,
+            Expected::Sync(_) | Expected::Relayed(_) | Expected::Answer(..) => false,
         };
         match self.queue.pop_front_if(is_this) {
             Some(Expected::Txn(_, _, origin)) => Some(origin),
-            Some(Expected::Sync(_) | Expected::Answer(..)) | None => None,
+            Some(Expected::Sync(_) | Expected::Relayed(_) | Expected::Answer(..)) | None => None,
         }
     }
 }

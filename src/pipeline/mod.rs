@@ -22,7 +22,7 @@ mod read;
 mod statistics;
 
 pub use audit::audit_server;
-pub use commit::{Applied, Forwarded, InFlight, Origin, SyncRequest, Work};
+pub use commit::{Applied, Forwarded, InFlight, Origin, SyncRequest, Synced, Work};
 pub use database::{Database, DigestLog, DigestSample, LoadDatabase, SharedDatabase};
 pub use early::EarlyRules;
 pub use greeting::{Greeting, greet};

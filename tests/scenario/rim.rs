@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use zkd::ids::{LinkId, Sid, Zxid};
-use zkd::peer::{Input, Loading, Mode, Output, Restored, SnapshotStart, Standing};
+use zkd::peer::{Door, Input, Loading, Mode, Output, Restored, SnapshotStart, Standing};
 use zkd::storage::Durable;
 use zkd::storage::epochs::{EpochFile, write_epoch};
 use zkd::storage::log_range::read_range;
@@ -70,11 +70,11 @@ impl World {
                 notification.encode(&mut bytes);
                 self.notify(node, to.0, bytes);
             }
-            Output::Listen(open) => {
-                if open {
+            Output::Listen(door) => {
+                if door == Some(Door::Leader) {
                     self.become_role(node, Role::Leading, "");
                 }
-                self.process(node).listens = open;
+                self.process(node).listens = door;
                 for id in self.learner_links(node) {
                     self.hang_up(id, node);
                 }
@@ -90,12 +90,12 @@ impl World {
                     self.hang_up(id, node);
                 }
             }
-            Output::Dial(link, to) => {
+            Output::Dial(link, to, door) => {
                 let observes = self.members(node).committed.is_observer(Sid(node));
                 let role = if observes { Role::Observing } else { Role::Following };
                 self.become_role(node, role, &format!(" leader={}", to.0));
                 let boot = self.servers[&node].boot;
-                self.after(1, Event::DialLeader(node, boot, link, to.0));
+                self.after(1, Event::DialLeader(node, boot, link, to.0, door));
             }
             Output::ToLeader(link, bytes) => {
                 if let Some(id) = self.link_of_learner(node, link) {

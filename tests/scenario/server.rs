@@ -9,7 +9,8 @@ use zkd::auth::AuthRules;
 use zkd::config::ServerSpec;
 use zkd::ids::{Epoch, Sid, Zxid};
 use zkd::peer::{
-    Beginning, EnsembleRules, Input, Loading, Machine, Mode, Peer, PeerRules, ReaperRules, SnapshotRules, SnapshotStart,
+    Beginning, Door, EnsembleRules, Input, Loading, Machine, Mode, Peer, PeerRules, ReaperRules, SnapshotRules,
+    SnapshotStart,
 };
 use zkd::pipeline::{PrepareRules, ServerStatistics, SharedDatabase};
 use zkd::session::Negotiation;
@@ -38,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) leader_serves: bool,
     pub(crate) local_sessions: bool,
     pub(crate) read_only_mode: bool,
+    /// `observerMasterPort` is set everywhere.
+    pub(crate) observer_masters: bool,
     /// `zookeeper.db.autocreate`.
     pub(crate) autocreate: bool,
     /// A server alone.
@@ -61,6 +64,7 @@ impl Default for Settings {
             leader_serves: true,
             local_sessions: false,
             read_only_mode: false,
+            observer_masters: false,
             autocreate: true,
             alone: false,
             reconfig_enabled: false,
@@ -117,7 +121,7 @@ pub(crate) struct Process {
     pub(crate) serves: bool,
     /// What it said last that it is, and in which epoch.
     pub(crate) stands: (Mode, Epoch),
-    pub(crate) listens: bool,
+    pub(crate) listens: Option<Door>,
     pub(crate) stopping: bool,
     pub(crate) role: Role,
     pub(crate) leader: Option<usize>,
@@ -185,6 +189,7 @@ impl World {
                 connect_retry_ms: 100,
                 observer_writes: true,
                 observer_reconnect_ms: 0,
+                observer_masters: settings.observer_masters,
                 observer_delay_ms: 1,
             }),
         }
@@ -237,7 +242,7 @@ impl World {
             snapshot_waits: None,
             serves: false,
             stands: (Mode::Looking, 0),
-            listens: false,
+            listens: None,
             stopping: false,
             role: Role::Looking,
             leader: None,

@@ -7,7 +7,7 @@
 //! observer 4 · apache 3                a member without a vote · a scripted peer in a server's place
 //! outside 4 [observer] · lose members of N     no member when the story begins · what its files say of members is lost
 //! group 1 2 3 · weight 3 0             a group of these · what a vote weighs
-//! set window 3 | snapshots 8 | leaderServes no | epochWait 1000 | localSessions | readonlymode | autocreate no | alone | pings | reconfig | standalone no
+//! set window 3 | snapshots 8 | leaderServes no | epochWait 1000 | localSessions | masters | readonlymode | autocreate no | alone | pings | reconfig | standalone no
 //! times · watch N                      lines get their time · everything that N says, hears and writes is told
 //! start N.. · stop N · kill N · crash N          SIGTERM · SIGKILL · power cut: what was not flushed is lost
 //! crash N before|behind W              the power fails at W: flush, snapshot, acceptedEpoch, currentEpoch, truncate, forget, members
@@ -245,6 +245,7 @@ impl World {
             ["epochWait", _] => settings.epoch_wait_ms = Some(number()?),
             ["leaderServes", "no"] => settings.leader_serves = false,
             ["localSessions"] => settings.local_sessions = true,
+            ["masters"] => settings.observer_masters = true,
             ["readonlymode"] => settings.read_only_mode = true,
             ["autocreate", "no"] => settings.autocreate = false,
             ["alone"] => settings.alone = true,

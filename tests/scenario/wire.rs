@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use zkd::ids::{LinkId, Sid};
-use zkd::peer::Input;
+use zkd::peer::{Door, Input};
 use zkd::zab::{Arrival, LeaderStream, LearnerStream, Notification, Packet};
 
 use super::history::TREE;
@@ -112,9 +112,9 @@ impl World {
     // The quorum port.
 
     /// A learner wants to connect.
-    pub(crate) fn dial_leader(&mut self, node: Node, link: LinkId, to: Node) {
+    pub(crate) fn dial_leader(&mut self, node: Node, link: LinkId, to: Node, door: Door) {
         let listens = match self.servers.get(&to) {
-            Some(server) => server.process.as_ref().is_some_and(|process| process.listens),
+            Some(server) => server.process.as_ref().is_some_and(|process| process.listens == Some(door)),
             None => self.actors.contains_key(&to),
         };
         if !listens || self.is_cut(node, to) {

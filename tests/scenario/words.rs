@@ -142,6 +142,7 @@ pub(crate) fn packet_bytes(from: Node, words: &[&str]) -> Result<Vec<u8>, String
             };
             Packet::Request(LearnerRequest { session, cxid, op, body: Bytes::from(body), identities: Some(Vec::new()) })
         }
+        "REVALIDATE" => Packet::Revalidate { session: SessionId(number(words, "session", 0)?), timeout_ms: 10_000 },
         "UNKNOWN" => Packet::Unknown(99),
         other => return Err(format!("no packet is called {other:?}")),
     };

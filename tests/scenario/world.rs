@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use zkd::ids::{LinkId, Now, Zxid};
-use zkd::peer::{Input, SnapshotStart};
+use zkd::peer::{Door, Input, SnapshotStart};
 
 use super::actor::Actor;
 use super::client::Client;
@@ -24,7 +24,7 @@ pub(crate) enum Event {
     ReadLog(Node, u32, LinkId, Zxid, Zxid),
     Mail(Node, Node, Mail),
     DialElection(Node, u32, Node),
-    DialLeader(Node, u32, LinkId, Node),
+    DialLeader(Node, u32, LinkId, Node, Door),
     ClientFrame(char, u32, Vec<u8>),
     ClientPing(char, u32),
     ActorPing(Node),
@@ -139,7 +139,9 @@ impl World {
                 self.read_log(node, link, from, until);
             }
             Event::DialElection(node, boot, to) if self.runs(node, boot) => self.dial_election(node, to),
-            Event::DialLeader(node, boot, link, to) if self.runs(node, boot) => self.dial_leader(node, link, to),
+            Event::DialLeader(node, boot, link, to, door) if self.runs(node, boot) => {
+                self.dial_leader(node, link, to, door);
+            }
             Event::Mail(from, to, mail) => self.deliver(from, to, mail),
             Event::ClientFrame(name, connection, bytes) => self.client_frame(name, connection, &bytes),
             Event::ClientPing(name, connection) => self.client_ping(name, connection),

@@ -134,7 +134,7 @@ impl World {
         }
         let kind = match purpose {
             Purpose::Election => Kind::Election,
-            Purpose::Follow(link, _) => Kind::Quorum(link, self.new_learner_link(to)),
+            Purpose::Follow(link, ..) => Kind::Quorum(link, self.new_learner_link(to)),
             Purpose::Client => Kind::Client,
         };
         let end = |node, boot| End { node, boot, open: true };

@@ -50,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) leader_serves: bool,
     /// Observers keep a log of their own.
     pub(crate) observer_writes: bool,
+    /// Observers learn from followers.
+    pub(crate) observer_masters: bool,
     pub(crate) snapshot_txns: u64,
     /// Mean time through the network.
     pub(crate) latency: Us,
@@ -76,6 +78,7 @@ impl Plan {
         // Whether members change is drawn beside the rest, so that the others' stories stay as they were.
         let mut beside = fastrand::Rng::with_seed(!seed);
         let reconfigures = beside.u32(0..5) < 2;
+        let observer_masters = fastrand::Rng::with_seed(seed ^ MASTERS).u32(0..3) > 0;
         let voters = *pick(random, &[3, 3, 3, 3, 3, 5, 5, 5, 7]);
         let observers = *pick(random, &[0, 0, 0, 1, 1, 2]);
         let tick_ms = *pick(random, &[50, 100, 200]);
@@ -114,6 +117,7 @@ impl Plan {
             force_snapshot: random.u32(0..10) == 0,
             leader_serves: random.u32(0..8) > 0,
             observer_writes: random.u32(0..4) > 0,
+            observer_masters,
             snapshot_txns: *pick(random, &[8, 30, 100, 10_000]),
             latency: *pick(random, &[100, 500, 2000, 8000]),
             flush: *pick(random, &[50, 500, 2000, 10_000]),
@@ -144,9 +148,10 @@ impl Plan {
     /// In one line.
     pub(crate) fn line(&self) -> String {
         format!(
-            "{} voters, {} observers, {} outside, {} clients, tick {} ms, window {} txns, snapshot every {}, network {} us, flush {} us",
+            "{} voters, {} observers{}, {} outside, {} clients, tick {} ms, window {} txns, snapshot every {}, network {} us, flush {} us",
             self.voters,
             self.observers,
+            if self.observer_masters { " with masters" } else { "" },
             self.spares,
             self.clients,
             self.tick_ms,
@@ -157,6 +162,9 @@ impl Plan {
         )
     }
 }
+
+/// Draws observer masters beside the rest as well.
+const MASTERS: u64 = 0x6d61_7374_6572_7300;
 
 /// A server's number.
 pub(crate) fn sid(node: usize) -> Sid {

@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use zkd::ids::{LinkId, Sid};
-use zkd::peer::Input;
+use zkd::peer::{Door, Input};
 use zkd::tree::Walked;
 use zkd::zab::{Arrival, LeaderStream, LearnerStream, Packet, SNAPSHOT_SIGNATURE};
 
@@ -26,10 +26,10 @@ impl World {
         LinkId(process.next_link)
     }
 
-    /// Opens the port, or closes it and all connections of learners.
-    pub(crate) fn listen(&mut self, node: usize, open: bool) {
+    /// Opens this door and no other, and closes all connections of learners.
+    pub(crate) fn listen(&mut self, node: usize, door: Option<Door>) {
         let process = self.process(node);
-        process.listens = open;
+        process.listens = door;
         for link in std::mem::take(&mut process.learners).into_values() {
             self.drop_learner(node, link);
         }
@@ -120,14 +120,14 @@ impl World {
         }
     }
 
-    /// Connects to a leader, in place of any other.
-    pub(crate) fn dial_leader(&mut self, node: usize, link: LinkId, to: Sid) {
+    /// Connects to whom it learns from, in place of any other.
+    pub(crate) fn dial_leader(&mut self, node: usize, link: LinkId, to: Sid, door: Door) {
         let stream = LearnerStream::new(FIELD_BYTES_MAX, self.process(node).tree);
         let leader = LeaderLink { link, conn: None, stream, buffer: BytesMut::new() };
         if let Some(conn) = self.process(node).leader.replace(leader).and_then(|old| old.conn) {
             self.hang_up(conn, 0);
         }
-        self.dial(node, node_of(to), Purpose::Follow(link, to));
+        self.dial(node, node_of(to), Purpose::Follow(link, to, door));
     }
 
     pub(crate) fn for_leader(&mut self, node: usize, link: LinkId, bytes: Vec<u8>) {

@@ -102,14 +102,14 @@ impl World {
                 server.members_before = std::mem::replace(&mut server.members, *members);
             }
             Output::Notify(to, notification) => self.notify(node, to, &notification),
-            Output::Listen(open) => self.listen(node, open),
+            Output::Listen(door) => self.listen(node, door),
             Output::ToLearner(link, bytes) => {
                 self.oracle.told_learner(node, &bytes);
                 self.for_learner(node, link, Piece::Bytes(bytes));
             }
             Output::DatabaseToLearner(link, start) => self.for_learner(node, link, Piece::Database(start)),
             Output::CloseLearner(link) => self.close_learner(node, link),
-            Output::Dial(link, to) => self.dial_leader(node, link, to),
+            Output::Dial(link, to, door) => self.dial_leader(node, link, to, door),
             Output::ToLeader(link, bytes) => self.for_leader(node, link, bytes),
             Output::CloseLeader(link) => self.close_leader(node, link),
         }

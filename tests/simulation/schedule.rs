@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use zkd::ids::{LinkId, Sid, Zxid};
+use zkd::peer::Door;
 
 use super::network::{ConnId, Piece};
 
@@ -21,7 +22,7 @@ pub(crate) enum Purpose {
     /// To hold elections.
     Election,
     /// To follow: with the learner's number of the connection.
-    Follow(LinkId, Sid),
+    Follow(LinkId, Sid, Door),
     /// As a client.
     Client,
 }

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use zkd::auth::AuthRules;
 use zkd::ids::{LinkId, Sid, Zxid};
 use zkd::peer::{
-    Beginning, EnsembleRules, Input, Loading, Machine, Peer, PeerRules, ReaperRules, SnapshotRules, SnapshotStart,
+    Beginning, Door, EnsembleRules, Input, Loading, Machine, Peer, PeerRules, ReaperRules, SnapshotRules, SnapshotStart,
 };
 use zkd::pipeline::{LaneState, PrepareRules, ServerStatistics, SharedDatabase};
 use zkd::session::Negotiation;
@@ -82,7 +82,7 @@ pub(crate) struct Process {
     pub(crate) log: SimLog,
     pub(crate) log_full: bool,
     pub(crate) serves: bool,
-    pub(crate) listens: bool,
+    pub(crate) listens: Option<Door>,
     pub(crate) stopping: bool,
     pub(crate) learners: BTreeMap<LinkId, LearnerLink>,
     pub(crate) next_link: u64,
@@ -161,6 +161,7 @@ fn rules(plan: &Plan, node: usize, members: Membership, auth: &Arc<AuthRules>, s
             connect_retry_ms: 100,
             observer_writes: plan.observer_writes,
             observer_reconnect_ms: 0,
+            observer_masters: plan.observer_masters,
             observer_delay_ms: 200,
             local_sessions: false,
             local_sessions_upgrade: false,
@@ -245,7 +246,7 @@ impl World {
             log: SimLog::new(self.plan.padded),
             log_full: false,
             serves: false,
-            listens: false,
+            listens: None,
             stopping: false,
             learners: BTreeMap::new(),
             next_link: 0,

@@ -150,7 +150,7 @@ impl World {
     pub(crate) fn accepts(&self, node: usize, purpose: Purpose) -> bool {
         let process = self.servers.get(node).and_then(|server| server.process.as_ref());
         process.is_some_and(|process| match purpose {
-            Purpose::Follow(..) => process.listens,
+            Purpose::Follow(_, _, door) => process.listens == Some(door),
             Purpose::Election => true,
             Purpose::Client => !process.stopping,
         })
@@ -204,7 +204,7 @@ impl World {
     pub(crate) fn dial_failed(&mut self, from: usize, to: usize, purpose: Purpose) {
         match purpose {
             Purpose::Election => self.election_refused(from, to),
-            Purpose::Follow(link, _) => self.leader_refused(from, link),
+            Purpose::Follow(link, ..) => self.leader_refused(from, link),
             Purpose::Client => self.client_refused(from),
         }
     }

@@ -1,0 +1,167 @@
+//! Bringing learners to a server's history: what each is sent before it may serve (zab.md 4). A leader does so with all
+//! that follow it, a follower with observers that learn from it.
+
+use std::sync::Arc;
+
+use super::Output;
+use super::core::{Core, WalkFor};
+use super::learners::{Learner, Learners, Stage};
+use super::rules::EnsembleRules;
+use crate::ids::{LinkId, Zxid};
+use crate::zab::{Behind, Logged, Packet, Plan, plan};
+
+/// The epoch that learners are brought into.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LearnersEpoch {
+    /// Its zxid before its first txn.
+    pub(super) zxid: Zxid,
+    /// Whether it has begun: all that was before is committed.
+    pub(super) has_begun: bool,
+}
+
+/// A learner that has to go, and why.
+pub(super) type Rejected = (LinkId, &'static str);
+
+/// Learners that are being synchronised at this time. What is in memory is sent at once and does not count.
+struct Concurrent {
+    /// They get the database, or wait for it.
+    databases: usize,
+    /// The log on disk is read for them.
+    logs: usize,
+}
+
+impl Concurrent {
+    fn count(learners: &Learners, is_walking: bool) -> Self {
+        Self {
+            databases: learners.values().filter(|learner| learner.queued).count() + usize::from(is_walking),
+            logs: learners.values().filter(|learner| matches!(learner.stage, Stage::Reading(..))).count(),
+        }
+    }
+
+    const fn is_full_for(&self, plan: &Plan, rules: &EnsembleRules) -> bool {
+        match plan {
+            Plan::Snap => self.databases >= rules.snap_syncs_max,
+            Plan::Log { .. } => self.logs >= rules.diff_syncs_max,
+            Plan::Diff { .. } | Plan::Trunc { .. } => false,
+        }
+    }
+}
+
+/// Synchronises whoever waits for it, as far as that is possible now. What is committed, or proposed, has been sent as such
+/// to those who are there already.
+pub(super) fn synchronise_waiting(learners: &mut Learners, core: &mut Core, epoch: LearnersEpoch) -> Vec<Rejected> {
+    let waits = |(link, learner): (&LinkId, &Learner)| matches!(learner.stage, Stage::Waiting(_)).then_some(*link);
+    let waiting: Vec<_> = learners.iter().filter_map(waits).collect();
+    waiting.into_iter().filter_map(|link| synchronise(learners, core, link, epoch)).collect()
+}
+
+fn synchronise(learners: &mut Learners, core: &mut Core, link: LinkId, epoch: LearnersEpoch) -> Option<Rejected> {
+    let at_once = Concurrent::count(learners, core.walks_for_learner());
+    let learner = learners.get_mut(&link)?;
+    let Stage::Waiting(zxid) = learner.stage else { return None };
+    let applied = core.database.read().last_zxid();
+    // A follower's tree does not say so before the first txn of the epoch.
+    let last = if epoch.has_begun { applied.max(epoch.zxid) } else { applied };
+    let behind = Behind { zxid, is_zkd: learner.is_zkd() };
+    let rules = core.ensemble();
+    let mut plan = plan(&core.history, last, behind, rules.force_snapshot);
+    if matches!(plan, Plan::Log { .. }) && !rules.sync_from_log {
+        plan = Plan::Snap;
+    }
+    // Nothing is won without the followers: only observers come again later.
+    if learner.is_observer() && !learner.queued && at_once.is_full_for(&plan, rules) {
+        return Some((link, "as many others are being synchronised as may be at once (EN-16)"));
+    }
+    tracing::info!(learner = ?learner.sid, has = %zxid, last = %last, ?plan, "synchronising a learner");
+    match plan {
+        Plan::Diff { from, to } => {
+            learner.send(&Packet::Diff(to));
+            learner.send_committed(core.history.behind(from));
+            complete(learner, core, epoch);
+        }
+        Plan::Trunc { to } => {
+            learner.send(&Packet::Trunc(to));
+            learner.send_committed(core.history.behind(to));
+            complete(learner, core, epoch);
+        }
+        Plan::Log { from, until } => {
+            learner.stage = Stage::Reading(from, until);
+            core.history.hold();
+            core.output(Output::ReadLog(link, from, until));
+        }
+        Plan::Snap => {
+            let database = Arc::clone(&core.database);
+            // Apache would find its newer txns in its log again after a restart: they must not be newer than the
+            // snapshot it writes (ARCHITECTURE.md, "Forgetting"). The beginning of an epoch would say too much:
+            // whoever has that has all that was before it.
+            let has_more = !learner.is_zkd() && zxid > last;
+            if has_more && zxid.counter() == 0 && !epoch.has_begun {
+                return None;
+            }
+            let start = core.begin_walk(&mut database.write(), WalkFor::Learner(link));
+            // While the tree is walked for somebody else, this one goes on waiting.
+            learner.queued = start.is_none();
+            let mut start = start?;
+            start.zxid = if has_more { zxid } else { last };
+            let out = std::mem::take(&mut learner.out);
+            if !out.is_empty() {
+                core.output(Output::ToLearner(link, out));
+            }
+            core.output(Output::DatabaseToLearner(link, start));
+            complete(learner, core, epoch);
+        }
+    }
+    None
+}
+
+/// The log on disk was read for a learner.
+pub(super) fn log_read(
+    learners: &mut Learners,
+    core: &mut Core,
+    link: LinkId,
+    txns: Option<Vec<Logged>>,
+    epoch: LearnersEpoch,
+) -> Option<Rejected> {
+    let learner = learners.get_mut(&link)?;
+    let Stage::Reading(from, until) = learner.stage else { return None };
+    // The window is bounded in bytes whoever needs it.
+    let is_kept = core.history.bounds().is_none_or(|(min, _)| min <= until);
+    let Some(txns) = txns.filter(|_| is_kept) else {
+        core.history.release();
+        // The log does not lead there: the whole database does.
+        learner.stage = Stage::Waiting(Zxid(-1));
+        return synchronise(learners, core, link, epoch);
+    };
+    let read = txns.last().map_or(from, |(zxid, _)| *zxid);
+    let last = core.history.bounds().map_or(read, |(_, max)| max);
+    learner.send(&Packet::Diff(last));
+    learner.send_committed(txns.iter());
+    learner.send_committed(core.history.behind(read));
+    // Not before the rest was taken from the window.
+    core.history.release();
+    complete(learner, core, epoch);
+    None
+}
+
+/// NEWLEADER, and behind it all that is not committed yet (zab.md 12.1).
+fn complete(learner: &mut Learner, core: &Core, epoch: LearnersEpoch) {
+    // Before the epoch begins it is part of its history what is proposed. Later that comes as a txn.
+    let membership = core.membership();
+    let members = if epoch.has_begun { &membership.committed } else { membership.newest() };
+    learner.send(&Packet::NewLeader { zxid: epoch.zxid, config: Some(members.text().into()) });
+    for (zxid, txn) in core.in_flight.txns() {
+        let committed = zxid <= core.committed;
+        if learner.is_observer() {
+            if committed {
+                learner.send(&Packet::Inform { zxid, txn: txn.clone() });
+            }
+            continue;
+        }
+        learner.send(&Packet::Proposal { zxid, txn: txn.clone() });
+        if committed {
+            learner.send(&Packet::Commit(zxid));
+        }
+    }
+    learner.given = core.database.read().last_zxid();
+    learner.stage = Stage::Syncing;
+}
