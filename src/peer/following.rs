@@ -29,7 +29,7 @@ pub(super) struct Following {
     /// Who was elected.
     leader: Sid,
     observer: bool,
-    /// Whom it learns from, which is the leader unless that is said. Below, both are called so.
+    /// The way to whom it learns from: the leader, or an observer master, which stands in for it and is called so as well.
     dialling: Dialling,
     link: LinkId,
     stage: Stage,

@@ -32,6 +32,7 @@ CHECKS = [
     ("three servers: ACLs looked at early", ["eager_acl.py", "--zkd", "{zkd}"], 60),
     ("three servers: read-only clients", ["read_only.py", "--zkd", "{zkd}"], 120),
     ("three servers: an observer", ["observers.py", "--zkd", "{zkd}"], 90),
+    ("three servers: observers of followers", ["masters.py", "--zkd", "{zkd}"], 90),
     ("three servers: members and their files", ["members.py", "--zkd", "{zkd}"], 120),
     ("from one server to five and back, pure and mixed",
      ["growth.py", "--zkd", "{zkd}", "--kinds", "zkd", "--kinds", "z,z,a38,z,a39"], 200),
