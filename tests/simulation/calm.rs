@@ -91,11 +91,12 @@ impl World {
         let mut zxids = self.servers.iter().map(|server| {
             let process = server.process.as_ref()?;
             let database = process.database.read();
-            (database.sessions().is_empty()).then(|| database.last_zxid())
+            // A leader says so when its epoch begins, the others with the first txn of it.
+            (database.sessions().is_empty()).then(|| self.oracle.lineage.canonical(database.last_zxid()))
         });
         let first = zxids.next().flatten();
         let same = first.is_some() && zxids.all(|zxid| zxid == first);
-        same && first.is_some_and(|zxid| self.oracle.lineage.canonical(zxid) == self.oracle.agreement.committed)
+        same && first == Some(self.oracle.agreement.committed)
     }
 
     /// Every tree is the model's.
