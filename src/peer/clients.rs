@@ -86,7 +86,7 @@ impl Clients {
         }
     }
 
-    /// A client asks for a session.
+    /// A client asks for a session. Returns whether the leader is asked for one that it had before.
     pub(super) fn connect(
         &mut self,
         core: &mut Core,
@@ -95,7 +95,7 @@ impl Clients {
         greeting: &Greeting,
         out: &mut Vec<u8>,
         wake: &mut Vec<Waker>,
-    ) {
+    ) -> bool {
         let timeout_ms = core.rules.negotiation.settle(greeting.timeout_ms);
         let read_only = greeting.read_only.map(|_| false);
         if greeting.session == SessionId::NONE {
@@ -103,10 +103,10 @@ impl Clients {
                 Some(local) => local.create(core, now, lane, greeting, wake),
                 None => self.create_session(core, now, lane, (timeout_ms, read_only), out),
             }
-            return;
+            return false;
         }
         if self.local.as_mut().is_some_and(|local| local.reattach(core, now, lane, greeting, wake)) {
-            return;
+            return false;
         }
         let session = greeting.session;
         // The old connection goes before the password is looked at (CL-10).
@@ -114,14 +114,25 @@ impl Clients {
         core.cut_lane(old, wake);
         if greeting.password != password(session) {
             wake.extend(lane.refuse(read_only));
-            return;
+            return false;
         }
         core.lanes.insert(lane.id, Arc::clone(lane));
         self.ask(session, timeout_ms, Asker::Client(Arc::clone(lane), read_only), out);
+        true
     }
 
-    /// An observer that learns from this server asks for a client of its own.
-    pub(super) fn observer_asks(&mut self, link: LinkId, session: SessionId, timeout_ms: i32, out: &mut Vec<u8>) {
+    /// An observer that learns from this server asks for a client of its own, which has left this server if it was here: what
+    /// comes of its old connection would be behind the question, and late.
+    pub(super) fn observer_asks(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        (session, timeout_ms): (SessionId, i32),
+        out: &mut Vec<u8>,
+        wake: &mut Vec<Waker>,
+    ) {
+        let old = self.known.remove(&session).map(|session| session.connection);
+        core.cut_lane(old, wake);
         self.ask(session, timeout_ms, Asker::Observer(link), out);
     }
 
@@ -167,7 +178,7 @@ impl Clients {
         let (lane, read_only) = match asker {
             Asker::Client(lane, read_only) => (lane, read_only),
             Asker::Observer(link) => {
-                // It has moved there.
+                // It was here for a moment after it had asked there.
                 let old = if valid { self.known.remove(&session) } else { None };
                 core.cut_lane(old.map(|session| session.connection), wake);
                 return Some(link);

@@ -237,9 +237,17 @@ impl Following {
     }
 
     /// What they send.
-    pub(super) fn learner_packets(&mut self, core: &mut Core, now: Now, link: LinkId, packets: Vec<Packet>) {
-        if let Some(observers) = &mut self.observers {
-            observers.packets(core, now, link, packets, &mut self.clients, &mut self.out);
+    pub(super) fn learner_packets(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        link: LinkId,
+        packets: Vec<Packet>,
+        wake: &mut Vec<Waker>,
+    ) {
+        let Some(observers) = &mut self.observers else { return };
+        for (session, timeout_ms) in observers.packets(core, now, link, packets, &mut self.out) {
+            self.clients.observer_asks(core, link, (session, timeout_ms), &mut self.out, wake);
         }
     }
 
@@ -512,7 +520,10 @@ impl Following {
             wake.extend(lane.lock().cut());
             return;
         }
-        self.clients.connect(core, now, lane, greeting, &mut self.out, wake);
+        let asks = self.clients.connect(core, now, lane, greeting, &mut self.out, wake);
+        if let (true, Some(observers)) = (asks, &mut self.observers) {
+            observers.session_is_here(greeting.session);
+        }
     }
 
     pub(super) fn writes(&mut self, core: &mut Core, now: Now, requests: Vec<WriteRequest>, wake: &mut Vec<Waker>) {

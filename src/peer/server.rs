@@ -202,7 +202,7 @@ impl Peer {
             },
             Input::FromLearner(link, packets) => match &mut self.role {
                 Role::Leading(leading) => leading.packets(&mut self.core, now, link, packets)?,
-                Role::Following(following) => following.learner_packets(&mut self.core, now, link, packets),
+                Role::Following(following) => following.learner_packets(&mut self.core, now, link, packets, wake),
                 Role::WindingUp { .. } | Role::Looking { .. } => {}
             },
             Input::LearnerGone(link) => match &mut self.role {

@@ -78,7 +78,7 @@ impl Following {
         let observer = self.clients.revalidated(core, now, session, valid, wake);
         match (&mut self.observers, observer) {
             (Some(observers), Some(link)) => observers.revalidated(link, session, valid),
-            (Some(observers), None) if valid => observers.session_is_here(session),
+            (Some(observers), None) if !valid => observers.session_is_gone(session),
             (Some(_) | None, _) => {}
         }
     }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use super::super::clients::Clients;
 use super::super::core::{Core, WalkFor};
 use super::super::learners::{Learner, Learners, Stage, earlier_connection, sid_of, standing, too_new};
 use super::super::standing::Standing;
@@ -26,7 +25,8 @@ pub(super) struct Observers {
     ping_at_ms: u64,
     /// Sessions that observers have heard of since the leader was told, with their timeouts, ms.
     heard: BTreeMap<SessionId, i32>,
-    /// Through which observer each session has come last; `None`: it has come to this server since.
+    /// Through which observer each session has come last, from the moment on that its client wants it there; `None`: it has
+    /// come to this server since.
     ///
     /// To the leader all of them are this server's, and only this server can tell that a session has moved from one to the
     /// other (CL-58).
@@ -84,18 +84,19 @@ impl Observers {
         core.stand(Standing { learners, ..core.standing.clone() });
     }
 
-    /// What an observer sends. What the leader has to hear of is put into `up`.
+    /// What an observer sends. What the leader has to hear of is put into `up`; returned are the sessions that the observer's
+    /// clients want back, with their timeouts, ms.
     pub(super) fn packets(
         &mut self,
         core: &mut Core,
         now: Now,
         link: LinkId,
         packets: Vec<Packet>,
-        clients: &mut Clients,
         up: &mut Vec<u8>,
-    ) {
+    ) -> Vec<(SessionId, i32)> {
+        let mut wanted = Vec::new();
         for packet in packets {
-            let Some(learner) = self.learners.get_mut(&link) else { return };
+            let Some(learner) = self.learners.get_mut(&link) else { break };
             learner.heard_ms = now.steady_ms;
             match (learner.stage, packet) {
                 (Stage::Connected, Packet::LearnerInfo(info)) => self.greet(core, link, info),
@@ -110,13 +111,19 @@ impl Observers {
                     tracing::info!(observer = ?learner.sid, "an observer is synchronised");
                     self.stand(core);
                 }
-                (Stage::Serving, packet) => self.ordinary(core, link, packet, clients, up),
+                (Stage::Serving, Packet::Revalidate { session, timeout_ms }) => {
+                    // Its client is there now, and what it has asked elsewhere comes too late.
+                    self.holders.insert(session, Some(link));
+                    wanted.push((session, timeout_ms));
+                }
+                (Stage::Serving, packet) => self.ordinary(core, link, packet, up),
                 (_, packet) => {
                     let reason = format!("it sent {packet:?} out of turn");
                     self.close(core, link, &reason);
                 }
             }
         }
+        wanted
     }
 
     /// OBSERVERINFO: the epoch is the leader's, and has begun.
@@ -157,9 +164,7 @@ impl Observers {
 
     /// Something was applied.
     pub(super) fn applied(&mut self, core: &mut Core, ended: &[SessionId]) {
-        for session in ended {
-            self.holders.remove(session);
-        }
+        ended.iter().for_each(|session| self.session_is_gone(*session));
         if self.learners.values().any(|learner| matches!(learner.stage, Stage::Ahead(_))) {
             self.synchronise(core);
         }
@@ -181,7 +186,7 @@ impl Observers {
     }
 
     /// What an observer sends while all is well.
-    fn ordinary(&mut self, core: &mut Core, link: LinkId, packet: Packet, clients: &mut Clients, up: &mut Vec<u8>) {
+    fn ordinary(&mut self, core: &mut Core, link: LinkId, packet: Packet, up: &mut Vec<u8>) {
         match packet {
             Packet::Request(_) if core.stopping => {}
             Packet::Request(request) => self.forward(core, link, request, up),
@@ -190,7 +195,6 @@ impl Observers {
                 let known = |(session, _): &(SessionId, i32)| database.sessions().contains_key(session);
                 self.heard.extend(sessions.into_iter().filter(known));
             }
-            Packet::Revalidate { session, timeout_ms } => clients.observer_asks(link, session, timeout_ms, up),
             other => tracing::debug!(?link, ?other, "ignored"),
         }
     }
@@ -214,15 +218,22 @@ impl Observers {
         is_known && *self.holders.entry(session).or_insert(Some(link)) != Some(link)
     }
 
-    /// A session may go on at this server.
+    /// A session's client is at this server now.
     pub(super) fn session_is_here(&mut self, session: SessionId) {
-        self.holders.entry(session).and_modify(|holder| *holder = None);
+        if !self.learners.is_empty() {
+            self.holders.insert(session, None);
+        }
+    }
+
+    /// There is no such session any more.
+    pub(super) fn session_is_gone(&mut self, session: SessionId) {
+        self.holders.remove(&session);
     }
 
     /// The leader says whether a session may go on at an observer.
     pub(super) fn revalidated(&mut self, link: LinkId, session: SessionId, valid: bool) {
-        if valid {
-            self.holders.insert(session, Some(link));
+        if !valid {
+            self.session_is_gone(session);
         }
         self.send(link, &Packet::Revalidated { session, valid });
     }
