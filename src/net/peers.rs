@@ -109,9 +109,8 @@ impl Addresses {
 
     fn of(&self, sid: Sid, port: impl Fn(&ServerAddress) -> u16) -> Vec<String> {
         let known = self.known.read();
-        let Membership { committed, proposed } = &known.membership;
         let mut places: Vec<String> = Vec::new();
-        for server in [Some(committed), proposed.as_ref()].into_iter().flatten().filter_map(|some| some.server(sid)) {
+        for server in all(&known.membership).filter_map(|some| some.server(sid)) {
             for place in at(server, &port) {
                 if !places.contains(&place) {
                     places.push(place);
@@ -128,8 +127,11 @@ fn at(server: &ServerSpec, port: impl Fn(&ServerAddress) -> u16) -> impl Iterato
 
 /// All servers that are members, or will be.
 fn sids(membership: &Membership) -> Vec<Sid> {
-    let Membership { committed, proposed } = membership;
-    [Some(committed), proposed.as_ref()].into_iter().flatten().flat_map(Ensemble::servers).map(|(sid, _)| sid).collect()
+    all(membership).flat_map(Ensemble::servers).map(|(sid, _)| sid).collect()
+}
+
+fn all(Membership { committed, proposed, rumoured }: &Membership) -> impl Iterator<Item = &Ensemble> {
+    [Some(committed), proposed.as_ref(), rumoured.as_ref()].into_iter().flatten()
 }
 
 #[cfg(test)]
@@ -138,7 +140,7 @@ mod tests {
 
     fn members(committed: &str, proposed: &str) -> Membership {
         let parse = |text| Ensemble::parse(text).ok();
-        Membership { committed: parse(committed).expect("members"), proposed: parse(proposed) }
+        Membership { proposed: parse(proposed), ..Membership::settled(parse(committed).expect("members")) }
     }
 
     const TWO: &str = "server.1=a:1:2\nserver.2=b:1:2|c:3:4";

@@ -131,7 +131,7 @@ mod tests {
         }
 
         fn members(&mut self, committed: Ensemble, proposed: Option<Ensemble>) {
-            self.files.carry_out(&Membership { committed, proposed });
+            self.files.carry_out(&Membership { committed, proposed, rumoured: None });
         }
 
         /// All files, their paths as `DIR`.

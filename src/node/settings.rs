@@ -264,7 +264,7 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
             keep_alive: quorum.keep_alive,
         },
         rules: EnsembleRules {
-            membership: Membership { committed: ensemble, proposed },
+            membership: Membership { committed: ensemble, proposed, rumoured: None },
             standalone_enabled: config.standalone,
             init_limit,
             sync_limit,

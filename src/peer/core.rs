@@ -202,6 +202,9 @@ impl Core {
 
     /// Says what is to be reported of this server's role.
     pub(super) fn stand(&mut self, standing: Standing) {
+        if standing.epoch > 0 {
+            self.forget_rumours();
+        }
         self.standing = Standing { membership: self.membership.clone(), ..standing };
         self.outputs.push_back(Output::Standing(Arc::new(self.standing.clone())));
     }

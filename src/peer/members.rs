@@ -109,6 +109,24 @@ impl Core {
         is_news
     }
 
+    /// Another server has these in its log as proposed, and knows of a version in force. One that has a vote, and knows of the
+    /// same one, is heard.
+    pub(super) fn hear_of_members(&mut self, from: Sid, in_force: i64, proposed: Ensemble) {
+        let Some(membership) = &mut self.membership else { return };
+        let counts = membership.committed.is_voter(from) && membership.committed.version() == in_force;
+        if counts && membership.hear_of(proposed) {
+            tracing::info!(from = from.0, "other members are proposed elsewhere");
+            self.members_changed();
+        }
+    }
+
+    /// This server serves.
+    pub(super) fn forget_rumours(&mut self) {
+        if self.membership.as_mut().is_some_and(Membership::forget_rumours) {
+            self.members_changed();
+        }
+    }
+
     fn members_in_force(&mut self, kept_log: bool) {
         self.has_unlogged |= !kept_log && self.wants_log();
         tracing::info!(version = %self.members().zxid(), "these members are in force: {}", one_line(self.members()));

@@ -241,7 +241,7 @@ impl Peer {
                 }
             }
             Input::Notified(from, notification) => {
-                self.learn_members(now, &notification, wake)?;
+                self.learn_members(now, from, &notification, wake)?;
                 self.note_search(now, from, notification.state)?;
                 self.elect(now, wake, |election, quorums| election.receive(now, from, &notification, quorums))?;
             }
@@ -338,13 +338,21 @@ impl Peer {
     }
 
     /// Who looks for a leader takes the members that others say are in force, if they are newer, and looks anew among
-    /// those (election.md 6).
-    fn learn_members(&mut self, now: Now, heard: &Notification, wake: &mut Vec<Waker>) -> Outcome {
+    /// those (election.md 6); and hears of those that are proposed.
+    fn learn_members(&mut self, now: Now, from: Sid, heard: &Notification, wake: &mut Vec<Waker>) -> Outcome {
         let Role::Looking { .. } = self.role else { return Ok(()) };
-        let Some(text) = heard.config.as_deref().filter(|_| self.core.reconfigures()) else { return Ok(()) };
+        if !self.core.reconfigures() {
+            return Ok(());
+        }
         // A text that is none is no reason not to hear the vote.
-        let Ok(members) = Ensemble::parse(&String::from_utf8_lossy(text)) else { return Ok(()) };
-        if !self.core.adopt_members(now, members) {
+        let parse = |text: &bytes::Bytes| Ensemble::parse(&String::from_utf8_lossy(text)).ok();
+        let Some(members) = heard.config.as_ref().and_then(parse) else { return Ok(()) };
+        let version = members.version();
+        let is_news = self.core.adopt_members(now, members);
+        if let Some(proposed) = heard.proposed.as_ref().and_then(parse) {
+            self.core.hear_of_members(from, version, proposed);
+        }
+        if !is_news {
             return Ok(());
         }
         if self.core.has_unlogged {

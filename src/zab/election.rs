@@ -44,6 +44,8 @@ pub struct Quorums<'a> {
     pub committed: &'a Ensemble,
     /// One that is proposed and not committed, if there is one.
     pub proposed: Option<&'a Ensemble>,
+    /// One that others have seen proposed: its voters may lead, if those who count say so.
+    pub rumoured: Option<&'a Ensemble>,
 }
 
 impl Quorums<'_> {
@@ -51,6 +53,12 @@ impl Quorums<'_> {
     #[must_use]
     pub fn is_voter(&self, sid: Sid) -> bool {
         self.committed.is_voter(sid) || self.proposed.is_some_and(|proposed| proposed.is_voter(sid))
+    }
+
+    /// Whether a server may be voted for.
+    #[must_use]
+    pub fn may_lead(&self, sid: Sid) -> bool {
+        self.is_voter(sid) || self.rumoured.is_some_and(|rumoured| rumoured.is_voter(sid))
     }
 
     /// Whether these servers are a quorum in both.
@@ -331,6 +339,11 @@ impl Election {
             search.proposal = vote;
             return self.propose(now, quorums);
         }
+        if quorums.proposed.is_some() && beats(search.proposal, vote, quorums) {
+            // It may have come late to this round, which does not last as long as the next one that looks does not know.
+            let message = notification(quorums, PeerState::Looking, search.proposal);
+            self.outbox.push_back((from, message));
+        }
         self.check_quorum(now, quorums)
     }
 
@@ -412,9 +425,11 @@ impl Election {
     }
 }
 
-/// What is said with every vote: the configuration in force.
+/// What is said with every vote: the configuration in force, and the one that is to follow it.
 fn notification(quorums: Quorums<'_>, state: PeerState, vote: Vote) -> Notification {
-    Notification { state, vote, version: NOTIFICATION_VERSION, config: Some(quorums.committed.text().into()) }
+    let text = |ensemble: &Ensemble| ensemble.text().into();
+    let (config, proposed) = (Some(text(quorums.committed)), quorums.proposed.map(text));
+    Notification { state, vote, version: NOTIFICATION_VERSION, config, proposed }
 }
 
 /// Rounds above this are nonsense: the next one must fit as well.
@@ -422,13 +437,16 @@ const ROUND_MAX: i64 = i64::MAX >> 1;
 
 /// Whether somebody votes for a server that may be voted for.
 fn names_voter(vote: Vote, quorums: Quorums<'_>) -> bool {
-    u8::try_from(vote.leader).is_ok_and(|sid| quorums.is_voter(Sid(sid)))
+    u8::try_from(vote.leader).is_ok_and(|sid| quorums.may_lead(Sid(sid)))
 }
 
-/// The order of votes (EN-05): a server of weight 0 never leads.
+/// The order of votes (EN-05): a server of weight 0 never leads. One that is only to be a voter needs more history than those
+/// in force, who may not know of it.
 fn beats(new: Vote, current: Vote, quorums: Quorums<'_>) -> bool {
     let weight = u8::try_from(new.leader).map_or(0, |sid| quorums.committed.weight(Sid(sid)));
-    weight != 0 && (new.epoch, new.zxid, new.leader) > (current.epoch, current.zxid, current.leader)
+    let in_force = |vote: Vote| u8::try_from(vote.leader).is_ok_and(|sid| quorums.committed.is_voter(Sid(sid)));
+    let rank = |vote: Vote| (vote.epoch, vote.zxid, in_force(vote), vote.leader);
+    weight != 0 && rank(new) > rank(current)
 }
 
 /// Nobody follows a dead leader on hearsay: the leader itself must have said that it leads.

@@ -14,7 +14,7 @@ fn ensemble(servers: u8) -> Ensemble {
 }
 
 const fn quorums(committed: &Ensemble) -> Quorums<'_> {
-    Quorums { committed, proposed: None }
+    Quorums { committed, proposed: None, rumoured: None }
 }
 
 /// Servers that hear each other at once, and the leader that each has decided for.
@@ -199,7 +199,7 @@ fn votes_of_an_older_round_are_answered_and_do_not_count() {
     }
     while election.poll_send().is_some() {}
     let old = Vote { leader: 3, zxid: Zxid::new(1, 1), round: 2, epoch: 1 };
-    let heard = Notification { state: PeerState::Looking, vote: old, version: 2, config: None };
+    let heard = Notification { state: PeerState::Looking, vote: old, version: 2, config: None, proposed: None };
     assert_eq!(election.receive(at(1), Sid(3), &heard, quorums(&three)), None);
     let (to, answer) = election.poll_send().expect("an answer");
     assert_eq!((to, answer.vote.leader, answer.vote.round), (Sid(3), 1, 3));
@@ -243,14 +243,14 @@ fn after_the_epoch_has_begun_its_number_is_told() {
     let vote = Vote { leader: 2, zxid: Zxid::ZERO, round: 1, epoch: 0 };
     election.settle(PeerState::Leading, vote);
     election.joined(1);
-    let heard = Notification { state: PeerState::Looking, vote, version: 2, config: None };
+    let heard = Notification { state: PeerState::Looking, vote, version: 2, config: None, proposed: None };
     assert_eq!(election.receive(at(0), Sid(1), &heard, quorums(&three)), None);
     let (_, answer) = election.poll_send().expect("an answer");
     assert_eq!((answer.state, answer.vote), (PeerState::Leading, Vote { epoch: 1, ..vote }));
 }
 
 fn looking(vote: Vote) -> Notification {
-    Notification { state: PeerState::Looking, vote, version: 2, config: None }
+    Notification { state: PeerState::Looking, vote, version: 2, config: None, proposed: None }
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn an_outsider_that_has_a_leader_is_told_nothing() {
 #[test]
 fn a_voter_to_be_that_names_nobody_tells_its_round() {
     let (proposed, committed) = (ensemble(3), ensemble(1));
-    let quorums = Quorums { committed: &committed, proposed: Some(&proposed) };
+    let quorums = Quorums { committed: &committed, proposed: Some(&proposed), rumoured: None };
     let mut election = Election::new(Sid(1), ElectionRules::default());
     let own = Candidacy { zxid: Zxid::new(1, 5), epoch: 1 };
     assert_eq!(election.look(at(0), own, quorums), None, "the voters to be have to agree");
@@ -284,7 +284,7 @@ fn a_voter_to_be_that_names_nobody_tells_its_round() {
 #[test]
 fn a_voter_to_be_names_itself_in_every_other_round() {
     let (proposed, committed) = (ensemble(3), ensemble(1));
-    let quorums = Quorums { committed: &committed, proposed: Some(&proposed) };
+    let quorums = Quorums { committed: &committed, proposed: Some(&proposed), rumoured: None };
     let mut election = Election::new(Sid(2), ElectionRules::default());
     election.look(at(0), Candidacy { zxid: Zxid::new(1, 6), epoch: 1 }, quorums);
     let behind = Vote { leader: 1, zxid: Zxid::new(1, 5), round: 1, epoch: 1 };

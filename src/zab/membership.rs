@@ -12,19 +12,22 @@ pub struct Membership {
     pub committed: Ensemble,
     /// Those of a reconfiguration that this server has seen and does not know to be committed.
     pub proposed: Option<Ensemble>,
+    /// Those that a voter in force has in its log as proposed, and this server has not. They decide nothing here; but one of
+    /// them may be the only server that can lead, and then this one has to know where it is.
+    pub rumoured: Option<Ensemble>,
 }
 
 impl Membership {
     /// Members whom no reconfiguration is about to change.
     #[must_use]
     pub const fn settled(committed: Ensemble) -> Self {
-        Self { committed, proposed: None }
+        Self { committed, proposed: None, rumoured: None }
     }
 
     /// What a quorum is, for whatever is no txn: votes, epochs, who follows.
     #[must_use]
     pub const fn quorums(&self) -> Quorums<'_> {
-        Quorums { committed: &self.committed, proposed: self.proposed.as_ref() }
+        Quorums { committed: &self.committed, proposed: self.proposed.as_ref(), rumoured: self.rumoured.as_ref() }
     }
 
     /// What a quorum is for this txn: from a reconfiguration on, itself included, one of both. Once that is committed,
@@ -32,7 +35,7 @@ impl Membership {
     #[must_use]
     pub fn quorums_of(&self, txn: Zxid) -> Quorums<'_> {
         let proposed = self.proposed.as_ref().filter(|proposed| proposed.zxid() <= txn);
-        Quorums { committed: &self.committed, proposed }
+        Quorums { committed: &self.committed, proposed, rumoured: None }
     }
 
     /// The txn that proposes the members to be, if there are such.
@@ -54,6 +57,22 @@ impl Membership {
             self.proposed = Some(members);
         }
         is_news
+    }
+
+    /// A voter in force, who knows of the same members in force, has these in its log. True: that is news.
+    pub fn hear_of(&mut self, members: Ensemble) -> bool {
+        let is_newer = |known: &Ensemble| members.version() > known.version();
+        let is_news =
+            self.proposed.is_none() && is_newer(&self.committed) && self.rumoured.as_ref().is_none_or(is_newer);
+        if is_news {
+            self.rumoured = Some(members);
+        }
+        is_news
+    }
+
+    /// This server serves: it knows all that it has to know. True: it had heard of more.
+    pub fn forget_rumours(&mut self) -> bool {
+        self.rumoured.take().is_some()
     }
 
     /// Everything up to this txn is committed. True: members are among it.
@@ -113,7 +132,7 @@ mod tests {
     }
 
     fn pending() -> Membership {
-        Membership { committed: members(5, &[1, 2, 3]), proposed: Some(members(9, &[3, 4, 5])) }
+        Membership { proposed: Some(members(9, &[3, 4, 5])), ..Membership::settled(members(5, &[1, 2, 3])) }
     }
 
     #[test]
@@ -135,6 +154,17 @@ mod tests {
         assert!(!membership.propose(members(9, &[1])) && !membership.adopt(members(5, &[1])));
         assert!(membership.adopt(members(7, &[1])) && membership.pending() == Some(Zxid(9)));
         assert!(membership.adopt(members(9, &[3, 4, 5])) && membership.pending().is_none());
+    }
+
+    #[test]
+    fn what_is_rumoured_decides_nothing() {
+        let mut behind = Membership::settled(members(5, &[1, 2, 3]));
+        assert!(!behind.hear_of(members(5, &[1])) && behind.hear_of(members(9, &[3, 4, 5])));
+        assert!(!behind.hear_of(members(9, &[3, 4, 5])), "that is known");
+        let quorums = behind.quorums();
+        assert!(quorums.is_quorum(|sid| sid.0 < 3) && !quorums.is_voter(Sid(4)) && quorums.may_lead(Sid(4)));
+        assert_eq!((behind.pending(), behind.forget_rumours(), behind.forget_rumours()), (None, true, false));
+        assert!(!pending().hear_of(members(11, &[1])), "the own log is to be believed");
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Notification {
     pub version: i32,
     /// The text of the sender's committed configuration.
     pub config: Option<Bytes>,
+    /// The text of the configuration that is proposed to follow it, behind all that Apache servers read; only zkd sends it.
+    pub proposed: Option<Bytes>,
 }
 
 /// The version that carries a configuration.
@@ -95,20 +97,16 @@ impl Notification {
         let (input, epoch) = if input.is_empty() { (input, i64::from(zxid.epoch())) } else { long(input)? };
         let vote = Vote { leader, zxid, round, epoch };
         if input.len() < 5 {
-            return Ok((input, Self { state, vote, version: 0, config: None }));
+            return Ok((input, Self { state, vote, version: 0, config: None, proposed: None }));
         }
         let (input, version) = int(input)?;
         if version < NOTIFICATION_VERSION {
-            return Ok((input, Self { state, vote, version, config: None }));
+            return Ok((input, Self { state, vote, version, config: None, proposed: None }));
         }
-        let (input, length) = int(input)?;
-        match usize::try_from(length).ok().and_then(|length| input.split_at_checked(length)) {
-            Some((config, rest)) => {
-                let config = Some(if config.is_empty() { Bytes::new() } else { whole.slice_ref(config) });
-                Ok((rest, Self { state, vote, version, config }))
-            }
-            None => fail(JuteError::Length(length)),
-        }
+        let (input, config) = text(whole, input)?;
+        // Whatever else comes behind is none of this server's business.
+        let proposed = text(whole, input).ok().map(|(_, proposed)| proposed);
+        Ok((input, Self { state, vote, version, config: Some(config), proposed }))
     }
 
     /// Appends the message, its length first.
@@ -122,10 +120,22 @@ impl Notification {
         if let Some(config) = &self.config {
             body.int(self.version);
             body.buffer(Some(config));
+            if let Some(proposed) = &self.proposed {
+                body.buffer(Some(proposed));
+            }
         } else if self.version > 0 {
             body.int(self.version);
         }
         out.buffer(Some(&body));
+    }
+}
+
+/// A text behind its length.
+fn text<'a>(whole: &Bytes, input: &'a [u8]) -> Parsed<'a, Bytes> {
+    let (input, length) = int(input)?;
+    match usize::try_from(length).ok().and_then(|length| input.split_at_checked(length)) {
+        Some((text, rest)) => Ok((rest, if text.is_empty() { Bytes::new() } else { whole.slice_ref(text) })),
+        None => fail(JuteError::Length(length)),
     }
 }
 
@@ -222,9 +232,13 @@ mod tests {
     #[test]
     fn notifications_of_all_ages() {
         let config = Some(Bytes::from_static(b"version=0"));
-        let today = Notification { state: PeerState::Leading, vote: vote(), version: 2, config };
+        let today = Notification { state: PeerState::Leading, vote: vote(), version: 2, config, proposed: None };
         let bytes = encoded(&today);
         assert_eq!(Notification::decode(&bytes), Ok(today.clone()));
+        let pending = Notification { proposed: Some(Bytes::from_static(b"version=7")), ..today.clone() };
+        let both = encoded(&pending);
+        assert_eq!(Notification::decode(&both), Ok(pending));
+        assert_eq!(Notification::decode(&both.slice(..both.len() - 1)), Ok(today.clone()), "as Apache reads it");
         let old = Notification { version: 0, config: None, ..today.clone() };
         assert_eq!(Notification::decode(&bytes.slice(..36)), Ok(old));
         let oldest = Notification::decode(&bytes.slice(..28)).unwrap();

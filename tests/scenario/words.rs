@@ -168,7 +168,7 @@ pub(crate) fn notification_bytes(from: Node, words: &[&str]) -> Result<Vec<u8>, 
     let config = Some(Bytes::from(value(words, "config").unwrap_or_default().replace(';', "\n")));
     let version = number(words, "version", 2)?;
     let mut bytes = Vec::new();
-    Notification { state, vote, version, config }.encode(&mut bytes);
+    Notification { state, vote, version, config, proposed: None }.encode(&mut bytes);
     if let Some(length) = value(words, "bytes") {
         bytes.resize(4 + length.parse::<usize>().map_err(|error| error.to_string())?, 0);
     }
