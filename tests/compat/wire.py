@@ -145,8 +145,8 @@ class Client:
                     self.xid += 1
                     requests += w.request(self.xid, op, body)
             self.conn.send(requests)
-            for at in batch:
-                data, acl, children = (self.receive() for _ in range(3))
+            replies = [[self.receive() for _ in range(3)] for _ in batch]
+            for at, (data, acl, children) in zip(batch, replies):
                 for _, _, error, _ in (data, acl, children):
                     if error:
                         raise Refused(error)
