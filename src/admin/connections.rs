@@ -54,9 +54,11 @@ fn put_line(info: &LaneInfo, out: &mut String) {
 
 /// The same as JSON: `connections` and `stats`, the latter without `details`.
 pub(super) fn fields(view: &View, details: bool) -> Fields {
-    let connections: Json = view.connections.all().iter().map(|lane| object(view, &lane.info(), details)).collect();
-    // There is no port with TLS yet.
-    vec![("connections".to_owned(), connections), field("secure_connections", Json::List(Vec::new()))]
+    let all: Vec<_> = view.connections.all().iter().map(|lane| lane.info()).collect();
+    let those = |secure| -> Json {
+        all.iter().filter(|info| info.secure == secure).map(|info| object(view, info, details)).collect()
+    };
+    vec![field("connections", those(false)), field("secure_connections", those(true))]
 }
 
 fn object(view: &View, info: &LaneInfo, details: bool) -> Json {

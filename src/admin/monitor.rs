@@ -195,7 +195,7 @@ fn gauges(view: &View, report: &Report) -> Vec<Gauge> {
         ("outstanding_requests", outstanding(view).into()),
         ("znode_count", (znodes + 1).into()),
         ("global_sessions", sessions.into()),
-        ("non_mtls_remote_conn_count", 0.into()),
+        ("non_mtls_remote_conn_count", view.connections.plain_remote.load(Relaxed).into()),
         ("last_client_response_size", last.into()),
         ("packets_sent", statistics.packets_sent().into()),
         ("packets_received", statistics.packets_received().into()),
@@ -210,9 +210,9 @@ fn gauges(view: &View, report: &Report) -> Vec<Gauge> {
         ("local_sessions", report.local_sessions.into()),
         ("uptime", uptime_ms(view).into()),
         ("max_latency", latency.max().into()),
-        ("outstanding_tls_handshake", 0.into()),
+        ("outstanding_tls_handshake", view.connections.handshakes.load(Relaxed).into()),
         ("min_client_response_size", min.into()),
-        ("non_mtls_local_conn_count", 0.into()),
+        ("non_mtls_local_conn_count", view.connections.plain_local.load(Relaxed).into()),
     ];
     rows.map(|(name, value)| (name, Some(value))).into()
 }

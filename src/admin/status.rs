@@ -114,8 +114,8 @@ fn statistics(view: &View, mode: Mode, zxid: Zxid) -> Fields {
         field("num_alive_client_connections", view.connections.len()),
         field("uptime", uptime_ms(view)),
         field("auth_failed_count", statistics.auth_failed.load(Relaxed)),
-        field("non_mtlsremote_conn_count", 0),
-        field("non_mtlslocal_conn_count", 0),
+        field("non_mtlsremote_conn_count", view.connections.plain_remote.load(Relaxed)),
+        field("non_mtlslocal_conn_count", view.connections.plain_local.load(Relaxed)),
     ]
 }
 
@@ -152,10 +152,11 @@ pub(super) fn conf(view: &View) -> String {
     let (snapshots, logs) = (directory_bytes(&facts.snapshot_dir), directory_bytes(&facts.log_dir));
     let me = facts.ensemble.as_ref().map_or(0, |ensemble| ensemble.me.0);
     let mut out = format!(
-        "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={snapshots}\ndataLogDir={}\ndataLogSize={logs}\n\
+        "clientPort={}\nsecureClientPort={}\ndataDir={}\ndataDirSize={snapshots}\ndataLogDir={}\ndataLogSize={logs}\n\
          tickTime={}\nmaxClientCnxns={}\nminSessionTimeout={min_ms}\nmaxSessionTimeout={max_ms}\n\
          clientPortListenBacklog={}\nserverId={me}\n",
         view.client_port.load(Relaxed),
+        facts.secure_client_port,
         facts.snapshot_dir.display(),
         facts.log_dir.display(),
         facts.tick_ms,

@@ -82,6 +82,7 @@ pub(super) fn view_of(
     let facts = Facts {
         client_address: None,
         backlog: -1,
+        secure_client_port: -1,
         snapshot_dir: "/nowhere/version-2".into(),
         log_dir: "/nowhere/version-2".into(),
         tick_ms: 2000,

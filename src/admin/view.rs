@@ -20,6 +20,8 @@ pub struct Facts {
     pub client_address: Option<ClientAddress>,
     /// `clientPortListenBacklog`.
     pub backlog: i32,
+    /// `secureClientPort`; -1 if there is none.
+    pub secure_client_port: i32,
     /// `dataDir/version-2`.
     pub snapshot_dir: PathBuf,
     /// `dataLogDir/version-2`.

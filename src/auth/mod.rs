@@ -2,6 +2,7 @@
 
 mod digest;
 mod ip;
+mod x509;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::proto::{Acl, AclBytes, Auth, ErrorCode, OPEN_ACL, Perms};
 /// One thing a connection has proven to be.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Identity {
-    /// Who vouched: `ip`, `digest`, `super`.
+    /// Who vouched: `ip`, `digest`, `x509`, `super`.
     pub scheme: Box<str>,
     /// The scheme's name for it.
     pub id: Box<str>,
@@ -30,6 +31,12 @@ impl Identity {
     #[must_use]
     pub fn ip(address: std::net::IpAddr) -> Self {
         Self::new(IP, &address.to_string())
+    }
+
+    /// The subject of a certificate that a client has shown.
+    #[must_use]
+    pub fn x509(subject: &str) -> Self {
+        Self::new(X509, subject)
     }
 
     /// The user without secrets, as whoAmI shows it.
@@ -53,6 +60,7 @@ const WORLD: &str = "world";
 const AUTH: &str = "auth";
 const IP: &str = "ip";
 const DIGEST: &str = "digest";
+const X509: &str = "x509";
 const SUPER: &str = "super";
 
 /// What checks must know of the configuration.
@@ -66,6 +74,10 @@ pub struct AuthRules {
     pub digest_algorithm: DigestAlgorithm,
     /// `zookeeper.DigestAuthenticationProvider.superDigest`.
     pub super_digest: Option<Box<str>>,
+    /// Whether the scheme x509 counts.
+    pub x509_enabled: bool,
+    /// `zookeeper.X509AuthenticationProvider.superUser`: whoever has this name is meant by every entry of the scheme.
+    pub x509_super: Option<Box<str>>,
     /// `zookeeper.enforce.auth.schemes` when `zookeeper.enforce.auth.enabled`; empty is no enforcement.
     pub enforced_schemes: Vec<Box<str>>,
 }
@@ -77,6 +89,8 @@ impl Default for AuthRules {
             digest_enabled: true,
             digest_algorithm: DigestAlgorithm::Sha1,
             super_digest: None,
+            x509_enabled: false,
+            x509_super: None,
             enforced_schemes: Vec::new(),
         }
     }
@@ -108,6 +122,7 @@ impl AuthRules {
         match scheme {
             IP => ip::matches(id, &identity.id),
             DIGEST => self.digest_enabled && id == &*identity.id,
+            X509 => self.x509_enabled && (id == &*identity.id || self.x509_super.as_deref() == Some(&*identity.id)),
             _ => false,
         }
     }
@@ -130,6 +145,7 @@ impl AuthRules {
             match (entry.scheme.as_deref(), entry.id.as_deref()) {
                 // The reference looks into the id before it asks whether there is one.
                 (Some(WORLD | IP | DIGEST), None) => return Err(ErrorCode::MARSHALLING),
+                (Some(X509), None) if self.x509_enabled => return Err(ErrorCode::MARSHALLING),
                 (Some(WORLD), Some("anyone")) => fixed.push(entry.clone()),
                 (Some(AUTH), _) => {
                     let before = fixed.len();
@@ -151,20 +167,30 @@ impl AuthRules {
 
     /// Whether an identity counts for `auth` entries: not that of an address, nor the super user's.
     fn authenticates(&self, identity: &Identity) -> bool {
-        self.digest_enabled && &*identity.scheme == DIGEST
+        match &*identity.scheme {
+            DIGEST => self.digest_enabled,
+            X509 => self.x509_enabled,
+            _ => false,
+        }
     }
 
     fn is_valid(&self, scheme: &str, id: &str) -> bool {
         match scheme {
             IP => ip::is_valid(id),
             DIGEST => self.digest_enabled && digest::is_valid(id),
+            X509 => self.x509_enabled && x509::is_valid(id),
             _ => false,
         }
     }
 
-    /// The identities that an auth packet adds; `None` when it fails (CL-16).
+    /// The identities that an auth packet adds to those there are, `known`; `None` when it fails (CL-16).
     #[must_use]
-    pub fn authenticate(&self, auth: &Auth<'_>, address: std::net::IpAddr) -> Option<Vec<Identity>> {
+    pub fn authenticate(
+        &self,
+        auth: &Auth<'_>,
+        address: std::net::IpAddr,
+        known: &[Identity],
+    ) -> Option<Vec<Identity>> {
         match auth.scheme.as_deref()? {
             IP => Some(vec![Identity::ip(address)]),
             DIGEST if self.digest_enabled => {
@@ -176,6 +202,8 @@ impl AuthRules {
                 }
                 Some(identities)
             }
+            // The certificate was shown before; what the packet says counts for nothing.
+            X509 if self.x509_enabled => known.iter().find(|one| &*one.scheme == X509).map(|one| vec![one.clone()]),
             _ => None,
         }
     }
@@ -252,11 +280,37 @@ mod tests {
     }
 
     #[test]
+    fn a_certificates_subject_is_an_identity_where_there_are_certificates() {
+        let rules = AuthRules { x509_enabled: true, x509_super: Some("CN=root".into()), ..AuthRules::default() };
+        let allows = |rules: &AuthRules, subject: &str| {
+            let acl = AclBytes::encode_list(&[entry(31, "x509", "CN=a,O=b")]);
+            rules.allows(AclBytes::decode(&acl).unwrap().1, Perms(0), Perms::READ, &[Identity::x509(subject)])
+        };
+        assert!(allows(&rules, "CN=a,O=b") && !allows(&rules, "CN=a, O=b") && !allows(&rules, "CN=other"));
+        assert!(allows(&rules, "CN=root"));
+        assert!(!allows(&AuthRules::default(), "CN=a,O=b"), "without TLS nobody vouches");
+        let fixed = |rules: &AuthRules, entries: &[Acl<'_>]| {
+            let bytes = AclBytes::encode_list(entries);
+            let identities = [Identity::ip([127, 0, 0, 1].into()), Identity::x509("CN=a")];
+            rules.fix_up(AclBytes::decode(&bytes).unwrap().1, &identities).map(Cow::into_owned)
+        };
+        let mine = AclBytes::encode_list(&[entry(31, "x509", "CN=a")]);
+        assert_eq!(fixed(&rules, &[entry(31, "auth", "")]), Ok(mine));
+        assert!(fixed(&rules, &[entry(1, "x509", "CN=a,O=b")]).is_ok());
+        assert_eq!(fixed(&rules, &[entry(1, "x509", "nobody")]), Err(ErrorCode::INVALID_ACL));
+        assert_eq!(fixed(&AuthRules::default(), &[entry(1, "x509", "CN=a")]), Err(ErrorCode::INVALID_ACL));
+        let auth = Auth { scheme: Some("x509".into()), auth: None };
+        let known = [Identity::x509("CN=a")];
+        assert_eq!(rules.authenticate(&auth, [127, 0, 0, 1].into(), &known), Some(known.to_vec()));
+        assert_eq!(rules.authenticate(&auth, [127, 0, 0, 1].into(), &[]), None);
+    }
+
+    #[test]
     fn the_super_digest_gives_the_super_identity() {
         let rules =
             AuthRules { super_digest: Some("super:g9oN2HttPfn8MMWJZ2r45Np/LIA=".into()), ..AuthRules::default() };
         let auth = Auth { scheme: Some("digest".into()), auth: Some(b"super:superpw") };
-        let identities = rules.authenticate(&auth, [127, 0, 0, 1].into()).unwrap();
+        let identities = rules.authenticate(&auth, [127, 0, 0, 1].into(), &[]).unwrap();
         assert_eq!(identities[1], Identity::new("super", ""));
         let acl = AclBytes::encode_list(&[entry(0, "world", "anyone")]);
         let acl = AclBytes::decode(&acl).unwrap().1;

@@ -8,7 +8,7 @@ use super::quorum::{COMMITTED_LOG_MIN, ELECTION_BIND_TRIES, LOG_SYNC_FACTOR};
 use super::{Config, ConfigError, NoteLevel, ServerRole, Setting, SnapshotCompression};
 
 /// What a value should have been.
-pub(super) struct Expected(String);
+pub(super) struct Expected(pub(super) String);
 
 type Apply = fn(&mut Config, &str) -> Result<(), Expected>;
 
@@ -147,18 +147,15 @@ const KEYS: &[(&str, Apply)] = &[
 
 /// Settings that would have to be obeyed and are not: refused when they switch something on, for this reason.
 const REFUSED: &[(&str, &str, &str)] = &[
-    ("secureClientPort", "", NO_TLS),
-    ("sslQuorum", "false", NO_TLS),
-    ("quorum.auth.enableSasl", "false", NO_TLS),
-    ("sessionRequireClientSASLAuth", "false", NO_TLS),
-    ("portUnification", "false", NO_TLS),
-    ("admin.portUnification", "false", NO_TLS),
-    ("admin.forceHttps", "false", NO_TLS),
-    ("admin.needClientAuth", "false", NO_TLS),
-    ("client.portUnification", "false", NO_TLS),
+    ("quorum.auth.enableSasl", "false", NO_SASL),
+    ("sessionRequireClientSASLAuth", "false", NO_SASL),
+    ("admin.portUnification", "false", NO_ADMIN_TLS),
+    ("admin.forceHttps", "false", NO_ADMIN_TLS),
+    ("admin.needClientAuth", "false", NO_ADMIN_TLS),
     ("emulate353TTLNodes", "false", "zkd does not read the TTL znodes of 3.5.3 and before"),
 ];
-const NO_TLS: &str = "zkd does not have TLS and SASL yet";
+const NO_SASL: &str = "zkd does not have SASL yet";
+const NO_ADMIN_TLS: &str = "the admin server of zkd does not have TLS yet";
 
 /// Keys as the reference's documentation spells them, though nobody reads them so; and the key that is read.
 const MISSPELT: &[(&str, &str)] = &[
@@ -180,7 +177,8 @@ const MISSPELT: &[(&str, &str)] = &[
 /// `authProvider.N` names a class of Java. The reference's own are known by what they do; others cannot be run.
 const AUTH_PROVIDERS: &str = "org.apache.zookeeper.server.auth.";
 const OWN_PROVIDERS: &[&str] = &["DigestAuthenticationProvider", "IPAuthenticationProvider"];
-const MISSING_PROVIDERS: &[&str] = &["SASLAuthenticationProvider", "X509AuthenticationProvider"];
+const X509_PROVIDER: &str = "X509AuthenticationProvider";
+const MISSING_PROVIDERS: &[&str] = &["SASLAuthenticationProvider"];
 
 /// Keys of the reference that mean nothing here: its threads, its caches, its Java; or that only an ensemble uses.
 /// A dot or star at the end stands for all that begin so.
@@ -193,7 +191,6 @@ const NOT_APPLICABLE: &[&str] = &[
     "commitProcessor.*",
     "controllerPort",
     "ensembleAuthName",
-    "fips-mode",
     "follower.skipLearnerRequestToNextProcessor",
     "forward_learner_requests_to_commit_processor_disabled",
     "intBufferStartingSizeBytes",
@@ -222,16 +219,12 @@ const NOT_APPLICABLE: &[&str] = &[
     "requireKerberosConfig",
     "sasl.*",
     "SASLAuthenticationProvider.*",
-    "secureClientPortAddress",
     "security.*",
     "server.principal",
     "server.realm",
     "serverCnxnFactory",
-    "ssl.*",
-    "sslQuorumReloadCertFiles",
     "superUser*",
     "watch*",
-    "X509AuthenticationProvider.*",
 ];
 
 /// Puts one setting where it belongs.
@@ -239,6 +232,9 @@ pub(super) fn apply(config: &mut Config, setting: &Setting) -> Result<(), Config
     let key = setting.name();
     let value = setting.value.as_str();
     let refuse = |Expected(expected): Expected| setting.refuse(expected);
+    if let Some(result) = super::tls::apply(config, setting) {
+        return result;
+    }
     if let Some((_, apply)) = KEYS.iter().find(|(name, _)| *name == key) {
         return apply(config, value).map_err(refuse);
     }
@@ -275,10 +271,14 @@ fn auth_provider(config: &mut Config, setting: &Setting) -> Result<(), Expected>
     if is_one_of(OWN_PROVIDERS) {
         return Ok(());
     }
-    if !is_one_of(MISSING_PROVIDERS) {
-        return expected("a provider that zkd has: digest and ip; it does not run classes of Java");
+    if is_one_of(&[X509_PROVIDER]) {
+        config.tls.x509_provider = true;
+        return Ok(());
     }
-    let text = format!("{}: {}={} has no effect: {NO_TLS}", setting.place, setting.key, setting.value);
+    if !is_one_of(MISSING_PROVIDERS) {
+        return expected("a provider that zkd has: digest, ip and x509; it does not run classes of Java");
+    }
+    let text = format!("{}: {}={} has no effect: {NO_SASL}", setting.place, setting.key, setting.value);
     config.note(NoteLevel::Warning, text);
     Ok(())
 }
@@ -299,11 +299,11 @@ const ANY: RangeInclusive<i64> = i32::MIN as i64..=I32_MAX;
 const NATURAL: RangeInclusive<i64> = 0..=I32_MAX;
 const POSITIVE: RangeInclusive<i64> = 1..=I32_MAX;
 
-fn expected<T>(what: &str) -> Result<T, Expected> {
+pub(super) fn expected<T>(what: &str) -> Result<T, Expected> {
     Err(Expected(what.to_owned()))
 }
 
-fn number<T: TryFrom<i64>>(text: &str, range: RangeInclusive<i64>) -> Result<T, Expected> {
+pub(super) fn number<T: TryFrom<i64>>(text: &str, range: RangeInclusive<i64>) -> Result<T, Expected> {
     let number = text.parse().ok().filter(|number| range.contains(number));
     match number.and_then(|number| T::try_from(number).ok()) {
         Some(number) => Ok(number),
@@ -341,7 +341,7 @@ fn port(text: &str) -> Result<Option<u16>, Expected> {
 }
 
 /// A flag of zoo.cfg itself.
-fn native_flag(text: &str) -> Result<bool, Expected> {
+pub(super) fn native_flag(text: &str) -> Result<bool, Expected> {
     match text.to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
@@ -350,7 +350,7 @@ fn native_flag(text: &str) -> Result<bool, Expected> {
 }
 
 /// A flag that is a system property: some are written yes and no.
-fn flag(text: &str) -> Result<bool, Expected> {
+pub(super) fn flag(text: &str) -> Result<bool, Expected> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" => Ok(true),
         "false" | "no" => Ok(false),
@@ -362,7 +362,7 @@ fn path(text: &str) -> Result<std::path::PathBuf, Expected> {
     if text.is_empty() { expected("a directory") } else { Ok(text.into()) }
 }
 
-fn file(text: &str) -> Result<std::path::PathBuf, Expected> {
+pub(super) fn file(text: &str) -> Result<std::path::PathBuf, Expected> {
     if text.is_empty() { expected("a file") } else { Ok(text.into()) }
 }
 
@@ -454,7 +454,7 @@ fn algorithm(text: &str) -> Result<String, Expected> {
     }
 }
 
-fn list(text: &str) -> Vec<String> {
+pub(super) fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 

@@ -13,6 +13,7 @@ mod quorum;
 mod servers;
 mod survey;
 mod throttle;
+mod tls;
 mod tomlfile;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use quorum::QuorumConfig;
 pub use servers::{ClientAddress, ServerAddress, ServerRole, ServerSpec};
 pub use survey::Verdict;
 pub use throttle::{SessionWeights, ThrottleConfig};
+pub use tls::{CIPHER_SUITES, ClientAuth, NamedFile, Secret, StoreConfig, StoreType, TlsConfig, TlsSide, TlsVersion};
 
 use self::dynamic::DYNAMIC_FILE;
 use crate::ids::Sid;
@@ -142,6 +144,8 @@ pub struct Config {
     pub enforce_auth: bool,
     /// `enforce.auth.schemes`.
     pub enforce_auth_schemes: Vec<String>,
+    /// What is about TLS.
+    pub tls: TlsConfig,
     /// `4lw.commands.whitelist`; `*` is all.
     pub words: Vec<String>,
     /// `audit.enable`.
@@ -396,6 +400,7 @@ impl Config {
             super_digest: None,
             enforce_auth: false,
             enforce_auth_schemes: Vec::new(),
+            tls: TlsConfig::default(),
             words: vec!["srvr".to_owned()],
             audit: false,
             admin: AdminConfig::default(),
@@ -448,6 +453,13 @@ impl Config {
         }
         if self.client_host.is_some() && self.client_port.is_none() {
             return fail("clientPortAddress is set but clientPort is not");
+        }
+        if let Err(reason) = self.tls.check() {
+            return fail(&reason);
+        }
+        if self.tls.leaves_names_unchecked() {
+            let text = "fips-mode is on, as by default: the names in other servers' certificates are not looked at";
+            self.note(NoteLevel::Warning, format!("{file}: {text}; fips-mode=false has them checked"));
         }
         let (min, max) = self.session_timeouts_ms();
         if min > max {

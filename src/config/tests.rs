@@ -29,8 +29,6 @@ fn a_bad_value_names_file_line_key_value_and_what_was_expected() {
         "zoo.cfg:3: snapshot.compression.method=zip: expected gz, snappy, or nothing"
     );
     assert!(message("server.1=a:b").starts_with("zoo.cfg:2: server.1=a:b: expected host:quorumPort"));
-    let secure = message("secureClientPort=2281");
-    assert!(secure.contains("TLS"), "{secure}");
 }
 
 #[test]
@@ -285,8 +283,10 @@ fn classes_that_authenticate_are_known_by_what_they_do() {
     let provider = |class: &str| format!("authProvider.1={class}");
     let own = provider("org.apache.zookeeper.server.auth.DigestAuthenticationProvider");
     assert_eq!(notes(&own), Vec::<String>::new());
+    let x509 = provider("org.apache.zookeeper.server.auth.X509AuthenticationProvider");
+    assert!(cfg(&x509).unwrap().tls.knows_x509() && notes(&x509).is_empty());
     let sasl = provider("org.apache.zookeeper.server.auth.SASLAuthenticationProvider");
-    assert!(notes(&sasl)[0].contains("has no effect: zkd does not have TLS and SASL yet"));
+    assert!(notes(&sasl)[0].contains("has no effect: zkd does not have SASL yet"));
     assert!(message(&provider("com.example.Mine")).contains("does not run classes of Java"));
 }
 

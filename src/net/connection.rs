@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use super::connections::{UNSENT_BYTES_MAX, WAITING_BYTES_MAX, WAITING_MAX};
 use super::throttle::Stall;
+use super::tls::Stream;
 use super::{ClientContext, WordAnswer};
 use crate::metrics::Counter;
 use crate::pipeline::{Arrival, Lane, LanePhase, LaneState, Received, WriteRequest, disconnect, greet, receive};
@@ -37,7 +38,7 @@ thread_local! {
 pub(super) struct Connection {
     context: Arc<ClientContext>,
     lane: Arc<Lane>,
-    stream: TcpStream,
+    stream: Stream,
     /// The beginning of a frame that has not come whole, or frames that have to wait.
     input: BytesMut,
     sending: Vec<u8>,
@@ -57,7 +58,7 @@ enum Progress {
 }
 
 impl Connection {
-    pub(super) fn new(context: Arc<ClientContext>, lane: Arc<Lane>, stream: TcpStream) -> Self {
+    pub(super) fn new(context: Arc<ClientContext>, lane: Arc<Lane>, stream: Stream) -> Self {
         Self {
             context,
             lane,
@@ -72,13 +73,14 @@ impl Connection {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {
         if self.flush(cx)?.is_ready() && self.is_closing() {
+            ready!(self.stream.poll_goodbye(cx))?;
             return Poll::Ready(Ok(Progress::End));
         }
         if self.is_congested() {
             return Poll::Pending;
         }
         if let Some(stall) = &mut self.stall {
-            stall.client_is_gone |= is_gone(&self.stream, cx);
+            stall.client_is_gone |= is_gone(self.stream.socket(), cx);
             ready!(stall.poll(cx));
         }
         if !self.input.is_empty() && (self.process_input() || self.stall.is_some()) {
@@ -91,7 +93,7 @@ impl Connection {
     fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.sent == self.sending.len() && !self.next_buffer(cx) {
-                return Poll::Ready(Ok(()));
+                return Pin::new(&mut self.stream).poll_flush(cx);
             }
             let left = &self.sending[self.sent..];
             match ready!(Pin::new(&mut self.stream).poll_write(cx, left))? {

@@ -46,6 +46,12 @@ pub struct Connections {
     pub rejected: AtomicU64,
     /// Connections closed because they asked for no session in time.
     pub sessionless_expired: AtomicU64,
+    /// TLS handshakes under way.
+    pub handshakes: AtomicU64,
+    /// Connections without TLS that there have been, from elsewhere.
+    pub plain_remote: AtomicU64,
+    /// And from this host.
+    pub plain_local: AtomicU64,
     /// Bytes received.
     pub bytes_received: AtomicU64,
 }

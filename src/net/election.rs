@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::Inbox;
 use super::peers::{Addresses, Change};
 use super::sockets::{connect, keep_listening, listen_for_servers};
+use super::tls::{Security, Stream};
 use crate::ids::Sid;
 use crate::peer::Input;
 use crate::zab::{HELLO_ADDRESS_BYTES_MAX, Hello, Membership, NOTIFICATION_BYTES_MAX, Notification};
@@ -29,7 +30,7 @@ const BIND_RETRY: Duration = Duration::from_secs(1);
 const BIND_RETRY_LATER: Duration = Duration::from_secs(10);
 
 /// How servers connect for elections.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ElectionNet {
     /// `zookeeper.cnxTimeout`: how long dialling may take.
     pub connect: Duration,
@@ -39,6 +40,8 @@ pub struct ElectionNet {
     pub bind_tries: Option<u32>,
     /// `zookeeper.tcpKeepAlive`.
     pub keep_alive: bool,
+    /// What is done with a socket before it is used.
+    pub security: Security,
 }
 
 /// The election port of a running server.
@@ -195,9 +198,10 @@ async fn accept(shared: Arc<Shared>, address: String, said: Bound) {
 
 impl Shared {
     /// Somebody has dialled: who it is decides which of the two connections stays.
-    async fn receive(self: &Arc<Self>, mut stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        socket2::SockRef::from(&stream).set_keepalive(self.rules.keep_alive)?;
+    async fn receive(self: &Arc<Self>, socket: TcpStream) -> io::Result<()> {
+        socket.set_nodelay(true)?;
+        socket2::SockRef::from(&socket).set_keepalive(self.rules.keep_alive)?;
+        let mut stream = self.rules.security.accept(socket, &self.addresses).await?;
         let hello = timeout(self.rules.hello, read_hello(&mut stream)).await??;
         let sid = u8::try_from(hello.sid).map(Sid).map_err(|_| io::Error::other("not the number of a server"))?;
         let me = self.addresses.me();
@@ -233,7 +237,7 @@ impl Shared {
             match dialled {
                 Ok(stream) if sid < shared.addresses.me() => shared.keep(sid, stream),
                 // It knows of this server now, and will call back.
-                Ok(_) => {}
+                Ok(stream) => stream.leave().await,
                 Err(error) => {
                     tracing::debug!(?sid, %error, "cannot reach a server for an election");
                     shared.inbox.give(Input::Reachable(sid, false));
@@ -243,11 +247,16 @@ impl Shared {
     }
 
     /// Where it has just said to be, or else where the configuration says (election.md 2.1).
-    async fn call(&self, sid: Sid, said: Vec<String>) -> io::Result<TcpStream> {
-        let addresses = if said.is_empty() { self.addresses.election(sid) } else { said };
-        let mut stream = connect(&addresses, self.rules.connect).await?;
-        socket2::SockRef::from(&stream).set_keepalive(self.rules.keep_alive)?;
+    async fn call(&self, sid: Sid, said: Vec<String>) -> io::Result<Stream> {
+        let known = self.addresses.election(sid);
+        let addresses = if said.is_empty() { &known } else { &said };
+        let socket = connect(addresses, self.rules.connect).await?;
+        socket2::SockRef::from(&socket).set_keepalive(self.rules.keep_alive)?;
+        // Its certificate is for where the configuration has it, if that is known: what it says of itself is only said.
+        let named = if known.is_empty() { &said } else { &known };
+        let mut stream = self.rules.security.dial(socket, named).await?;
         stream.write_all(&self.hello()).await?;
+        stream.flush().await?;
         Ok(stream)
     }
 
@@ -265,7 +274,7 @@ impl Shared {
     }
 
     /// From now on this is the connection to that server.
-    fn keep(self: &Arc<Self>, sid: Sid, stream: TcpStream) {
+    fn keep(self: &Arc<Self>, sid: Sid, stream: Stream) {
         let mut peers = self.peers.lock();
         let peer = peers.entry(sid).or_default();
         peer.disconnect();
@@ -283,7 +292,7 @@ impl Shared {
         peer.connection = Some(Connection { number, wake, task: task.abort_handle() });
     }
 
-    async fn converse(&self, sid: Sid, stream: TcpStream, wake: &Notify) -> io::Result<()> {
+    async fn converse(&self, sid: Sid, stream: Stream, wake: &Notify) -> io::Result<()> {
         let (mut reader, mut writer) = stream.into_split();
         let listen = async {
             loop {
@@ -299,6 +308,7 @@ impl Shared {
             loop {
                 if let Some(message) = next.take() {
                     writer.write_all(&message).await?;
+                    writer.flush().await?;
                 }
                 next = self.next_message(sid);
                 if next.is_none() {
@@ -344,7 +354,7 @@ fn is_wildcard(address: &str) -> bool {
     host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified())
 }
 
-async fn read_hello(stream: &mut TcpStream) -> io::Result<Hello> {
+async fn read_hello(stream: &mut Stream) -> io::Result<Hello> {
     let mut bytes = BytesMut::with_capacity(64);
     loop {
         match Hello::decode(&bytes) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ use tokio::time::timeout;
 use super::ClientContext;
 use super::connection::Connection;
 use super::sockets::listen_on;
+use super::tls::{Gate, Stream, Tls};
+use crate::auth::Identity;
+use crate::metrics::Counter;
+use crate::pipeline::Lane;
 
 /// Connections accepted and not yet taken by a thread.
 const HANDOVER_MAX: usize = 1024;
@@ -36,17 +41,38 @@ pub struct ListenError {
     pub source: io::Error,
 }
 
-/// The client port. Dropping it closes the port; connections are closed by whoever closes their lanes.
+/// Where clients come in.
+#[derive(Clone, Debug, Default)]
+pub struct ClientPlaces {
+    /// The client port, `host:port`; `None` is nowhere, until it moves.
+    pub plain: Option<String>,
+    /// The secure client port, likewise.
+    pub secure: Option<String>,
+    /// What handshakes are made with, wherever there may be any.
+    pub tls: Option<Arc<Tls>>,
+    /// `client.portUnification`: the client port takes both kinds.
+    pub either: bool,
+}
+
+/// The ports for clients. Dropping it closes them; connections are closed by whoever closes their lanes.
 #[derive(Clone, Debug)]
 pub struct ClientPort {
     /// Where to listen, `host:port`; `None` is nowhere.
     place: Arc<watch::Sender<Option<String>>>,
+    /// The same for the secure port.
+    secure: Arc<watch::Sender<Option<String>>>,
 }
 
 impl ClientPort {
-    /// Stops accepting. Connections go on.
+    /// Stops accepting at the client port. Connections go on.
     pub fn stop_accepting(&self) {
         self.place.send_replace(None);
+    }
+
+    /// The same, and at the secure port as well.
+    pub fn stop_all(&self) {
+        self.stop_accepting();
+        self.secure.send_replace(None);
     }
 
     /// Accepts at another address, `host:port`, from now on, and no longer at the old one. Connections go on (EN-33).
@@ -55,18 +81,18 @@ impl ClientPort {
     }
 }
 
-/// Opens the client port at `address`, `host:port`, and answers where that is; nowhere until it moves, if there is none.
+/// Opens the ports for clients, and answers where they are, the client port first; nowhere until it moves, if there is none.
 /// `backlog` is `clientPortListenBacklog`, -1 for the system's own.
 ///
 /// # Errors
-/// When the address cannot be had, or no thread can be made.
+/// When an address cannot be had, or no thread can be made.
 pub fn listen(
     context: &Arc<ClientContext>,
-    address: Option<String>,
+    places: ClientPlaces,
     backlog: i32,
     threads: usize,
-) -> Result<(ClientPort, Option<SocketAddr>), ListenError> {
-    let fail = |source| ListenError { address: address.clone().unwrap_or_default(), source };
+) -> Result<(ClientPort, [Option<SocketAddr>; 2]), ListenError> {
+    let fail = |source| ListenError { address: places.plain.clone().unwrap_or_default(), source };
     let mut carriers = Vec::new();
     for number in 0..threads.max(1) {
         let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
@@ -74,16 +100,38 @@ pub fn listen(
         let runtime = runtime().map_err(fail)?;
         spawn(format!("clients-{number}"), runtime, carry(Arc::clone(context), receiver)).map_err(fail)?;
     }
+    let counts_plain = places.tls.is_some();
+    let port =
+        |gate| Port { context: Arc::clone(context), backlog, carriers: carriers.clone(), next: 0, gate, counts_plain };
+    let gate = match &places.tls {
+        Some(tls) if places.either => Gate::Either(Arc::clone(tls)),
+        Some(_) | None => Gate::Plain,
+    };
+    let (place, bound) = open("accept", port(gate), places.plain.clone())?;
+    let secure = places.tls.as_ref().zip(places.secure.clone());
+    let (secure, bound_secure) = match secure {
+        Some((tls, address)) => open("accept-secure", port(Gate::Secure(Arc::clone(tls))), Some(address))?,
+        None => (watch::channel(None).0, None),
+    };
+    Ok((ClientPort { place: Arc::new(place), secure: Arc::new(secure) }, [bound, bound_secure]))
+}
+
+/// One port, on a thread of its own.
+fn open(
+    name: &str,
+    port: Port,
+    address: Option<String>,
+) -> Result<(watch::Sender<Option<String>>, Option<SocketAddr>), ListenError> {
+    let fail = |source| ListenError { address: address.clone().unwrap_or_default(), source };
     let runtime = runtime().map_err(fail)?;
     let listener = match &address {
-        Some(address) => Some(runtime.block_on(listen_on(address, backlog)).map_err(fail)?),
+        Some(address) => Some(runtime.block_on(listen_on(address, port.backlog)).map_err(fail)?),
         None => None,
     };
     let bound = listener.as_ref().map(TcpListener::local_addr).transpose().map_err(fail)?;
     let (place, wanted) = watch::channel(address.clone());
-    let port = Port { context: Arc::clone(context), backlog, carriers, next: 0 };
-    spawn("accept".to_owned(), runtime, port.serve(listener, wanted)).map_err(fail)?;
-    Ok((ClientPort { place: Arc::new(place) }, bound))
+    spawn(name.to_owned(), runtime, port.serve(listener, wanted)).map_err(fail)?;
+    Ok((place, bound))
 }
 
 fn runtime() -> io::Result<Runtime> {
@@ -98,8 +146,18 @@ fn spawn(name: String, runtime: Runtime, work: impl Future<Output = ()> + Send +
 struct Port {
     context: Arc<ClientContext>,
     backlog: i32,
-    carriers: Vec<mpsc::Sender<(std::net::TcpStream, SocketAddr)>>,
+    carriers: Vec<mpsc::Sender<Accepted>>,
     next: usize,
+    gate: Gate,
+    /// As in the reference, connections without TLS are counted where there is TLS.
+    counts_plain: bool,
+}
+
+/// A connection on its way to the thread that carries it.
+struct Accepted {
+    stream: std::net::TcpStream,
+    client: SocketAddr,
+    gate: Gate,
 }
 
 impl Port {
@@ -141,8 +199,12 @@ impl Port {
     }
 
     async fn hand_over(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
-        match accepted.and_then(|(stream, client)| Ok((stream.into_std()?, client))) {
+        let gate = self.gate.clone();
+        match accepted.and_then(|(stream, client)| Ok(Accepted { stream: stream.into_std()?, client, gate })) {
             Ok(accepted) => {
+                if self.counts_plain && matches!(self.gate, Gate::Plain) {
+                    count_plain(&self.context, accepted.client);
+                }
                 self.next = (self.next + 1) % self.carriers.len();
                 let _ended = self.carriers[self.next].send(accepted).await;
             }
@@ -163,8 +225,8 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
 }
 
 /// Carries the connections of one thread.
-async fn carry(context: Arc<ClientContext>, mut accepted: mpsc::Receiver<(std::net::TcpStream, SocketAddr)>) {
-    while let Some((stream, client)) = accepted.recv().await {
+async fn carry(context: Arc<ClientContext>, mut accepted: mpsc::Receiver<Accepted>) {
+    while let Some(Accepted { stream, client, gate }) = accepted.recv().await {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let Some(lane) = context.connections.admit(&context.limits, client, context.clock.now(), &context.statistics)
         else {
@@ -172,8 +234,11 @@ async fn carry(context: Arc<ClientContext>, mut accepted: mpsc::Receiver<(std::n
             continue;
         };
         match set_up(stream, context.limits.keep_alive) {
+            Ok(stream) if matches!(gate, Gate::Plain) => {
+                tokio::spawn(Connection::new(Arc::clone(&context), lane, Stream::Plain(stream)));
+            }
             Ok(stream) => {
-                tokio::spawn(Connection::new(Arc::clone(&context), lane, stream));
+                tokio::spawn(carry_secure(Arc::clone(&context), lane, gate, stream));
             }
             Err(error) => {
                 tracing::debug!(%client, %error, "connection lost before it began");
@@ -183,6 +248,41 @@ async fn carry(context: Arc<ClientContext>, mut accepted: mpsc::Receiver<(std::n
     }
     // The port is closed; the connections of this thread go on until their lanes are closed.
     std::future::pending::<()>().await;
+}
+
+/// Carries a connection that may begin with a handshake: its certificate, if there is one, says who the client is (SC-06).
+async fn carry_secure(context: Arc<ClientContext>, lane: Arc<Lane>, gate: Gate, socket: TcpStream) {
+    context.connections.handshakes.fetch_add(1, Relaxed);
+    let opened = gate.open_for_client(socket).await;
+    context.connections.handshakes.fetch_sub(1, Relaxed);
+    match opened {
+        Ok(stream) => {
+            if stream.is_secure() {
+                lane.secure(stream.subject().map(|subject| Identity::x509(&subject)));
+            } else {
+                count_plain(&context, lane.address);
+            }
+            Connection::new(context, lane, stream).await;
+        }
+        Err(error) => {
+            match error.kind() {
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                    tracing::debug!(client = %lane.address, %error, "gone before the handshake was done");
+                }
+                _ => tracing::warn!(client = %lane.address, %error, "a client's TLS connection came to nothing"),
+            }
+            lane.statistics().auth_failed.fetch_add(1, Relaxed);
+            context.throttles.metrics.count(Counter::unsuccessful_handshake, 1);
+            context.connections.remove(&lane);
+        }
+    }
+}
+
+fn count_plain(context: &ClientContext, client: SocketAddr) {
+    let connections = &context.connections;
+    let count =
+        if client.ip().to_canonical().is_loopback() { &connections.plain_local } else { &connections.plain_remote };
+    count.fetch_add(1, Relaxed);
 }
 
 fn set_up(stream: std::net::TcpStream, keep_alive: bool) -> io::Result<TcpStream> {

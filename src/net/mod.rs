@@ -12,14 +12,16 @@ mod peers;
 mod quorum;
 mod sockets;
 mod throttle;
+mod tls;
 
 pub use connections::{ConnectionLimits, Connections};
 pub use election::{ElectionNet, ElectionPort};
-pub use listener::{ClientPort, ListenError, listen};
+pub use listener::{ClientPlaces, ClientPort, ListenError, listen};
 pub use peers::Addresses;
 pub use quorum::{QuorumNet, QuorumPort};
 pub(crate) use sockets::listen_on;
 pub use throttle::{ConnectionThrottleRules, RequestThrottleRules, Throttles};
+pub use tls::{Security, Tls, TlsError};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -103,6 +103,16 @@ impl Addresses {
         Some(move |address: &ServerAddress| master.unwrap_or(address.quorum_port))
     }
 
+    /// The hosts of all servers, names or addresses.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        let known = self.known.read();
+        let Membership { committed, proposed } = &known.membership;
+        let ensembles = [Some(committed), proposed.as_ref()].into_iter().flatten();
+        let servers = ensembles.flat_map(Ensemble::servers);
+        servers.flat_map(|(_, server)| &server.addresses).map(|address| address.host.clone()).collect()
+    }
+
     fn listen(&self, port: impl Fn(&ServerAddress) -> u16) -> Vec<String> {
         self.known.read().own.as_ref().map_or_else(Vec::new, |own| own.listen(self.listen_on_all, port))
     }

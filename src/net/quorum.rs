@@ -13,7 +13,6 @@ use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
@@ -21,6 +20,7 @@ use tokio::time::timeout;
 
 use super::peers::Addresses;
 use super::sockets::{connect, keep_listening, listen_for_servers};
+use super::tls::{ReadSide, Security, WriteSide};
 use super::{Hold, Inbox};
 use crate::ids::{LinkId, Sid};
 use crate::peer::{Door, Input, SnapshotStart};
@@ -54,6 +54,8 @@ pub struct QuorumNet {
     pub tree: TreeOptions,
     /// `zookeeper.tcpKeepAlive`.
     pub keep_alive: bool,
+    /// What is done with a socket before it is used.
+    pub security: Security,
 }
 
 /// Connections between this server and its learners, or its leader.
@@ -112,8 +114,10 @@ impl QuorumPort {
         let learners: Arc<Learners> = Arc::default();
         let (net, tree) = (rules.clone(), Arc::clone(&database));
         let (heard, admitted) = (Arc::clone(&inbox), Arc::clone(&learners));
+        let known = Arc::clone(&addresses);
         runtime.spawn(keep_listening(wanted, move |address| {
-            accept(address, net.clone(), Arc::clone(&tree), Arc::clone(&heard), Arc::clone(&admitted))
+            let (heard, admitted) = (Arc::clone(&heard), Arc::clone(&admitted));
+            accept(address, net.clone(), Arc::clone(&known), Arc::clone(&tree), heard, admitted)
         }));
         Self { rules, addresses, database, inbox, runtime, learners, door: None, places, leader: None }
     }
@@ -190,8 +194,9 @@ impl QuorumPort {
         let (database, counted) = (Arc::clone(&self.database), Arc::clone(&unsent));
         let task = self.runtime.spawn(async move {
             let ended = async {
-                let stream = connect(&addresses, rules.connect).await?;
-                socket2::SockRef::from(&stream).set_keepalive(rules.keep_alive)?;
+                let socket = connect(&addresses, rules.connect).await?;
+                socket2::SockRef::from(&socket).set_keepalive(rules.keep_alive)?;
+                let stream = rules.security.dial(socket, &addresses).await?;
                 inbox.give(Input::LeaderConnected(link));
                 let (reader, writer) = stream.into_split();
                 let write = write(writer, pieces, &counted, &database, &inbox);
@@ -234,6 +239,7 @@ impl Link {
 async fn accept(
     address: String,
     rules: QuorumNet,
+    addresses: Arc<Addresses>,
     database: SharedDatabase,
     inbox: Arc<dyn Inbox>,
     learners: Arc<Learners>,
@@ -261,7 +267,7 @@ async fn accept(
         match accepted {
             Ok((stream, from)) => {
                 tracing::debug!(%from, "a learner connects");
-                admit(stream, &rules, &database, &inbox, &learners);
+                admit(stream, &rules, &addresses, &database, &inbox, &learners);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a learner");
@@ -272,8 +278,9 @@ async fn accept(
 }
 
 fn admit(
-    stream: TcpStream,
+    socket: TcpStream,
     rules: &QuorumNet,
+    addresses: &Arc<Addresses>,
     database: &SharedDatabase,
     inbox: &Arc<dyn Inbox>,
     learners: &Arc<Learners>,
@@ -281,12 +288,24 @@ fn admit(
     let link = LinkId(learners.next.fetch_add(1, Relaxed));
     let (out, pieces) = mpsc::unbounded_channel();
     let unsent = Arc::new(AtomicUsize::new(0));
-    let (reader, writer) = stream.into_split();
+    let (security, addresses) = (rules.security.clone(), Arc::clone(addresses));
     let (database, inbox, learners_then) = (Arc::clone(database), Arc::clone(inbox), Arc::clone(learners));
     let (counted, field_bytes_max) = (Arc::clone(&unsent), rules.field_bytes_max);
     let mut links = learners.links.lock();
-    inbox.give(Input::LearnerConnected(link));
     let task = tokio::spawn(async move {
+        let Ok(stream) = security.accept(socket, &addresses).await else {
+            learners_then.links.lock().remove(&link);
+            return;
+        };
+        {
+            // Under the lock: whoever closes all connections has closed this one as well, or does it after this.
+            let links = learners_then.links.lock();
+            if !links.contains_key(&link) {
+                return;
+            }
+            inbox.give(Input::LearnerConnected(link));
+        }
+        let (reader, writer) = stream.into_split();
         let ended = tokio::select! {
             ended = read_learner(reader, LeaderStream::new(field_bytes_max), link, &inbox) => ended,
             ended = write(writer, pieces, &counted, &database, &inbox) => ended,
@@ -301,7 +320,7 @@ fn admit(
 }
 
 async fn read_learner(
-    mut reader: OwnedReadHalf,
+    mut reader: ReadSide,
     mut stream: LeaderStream,
     link: LinkId,
     inbox: &Arc<dyn Inbox>,
@@ -319,7 +338,7 @@ async fn read_learner(
 }
 
 async fn read_leader(
-    mut reader: OwnedReadHalf,
+    mut reader: ReadSide,
     mut stream: LearnerStream,
     link: LinkId,
     inbox: &Arc<dyn Inbox>,
@@ -342,7 +361,7 @@ async fn take(room: &Arc<Semaphore>) -> io::Result<Hold> {
     Ok(Box::new(place))
 }
 
-async fn fill(reader: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<()> {
+async fn fill(reader: &mut ReadSide, buffer: &mut BytesMut) -> io::Result<()> {
     buffer.reserve(ROOM_BYTES);
     match reader.read_buf(buffer).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -381,7 +400,7 @@ impl Drop for Pieces<'_> {
 }
 
 async fn write(
-    mut writer: OwnedWriteHalf,
+    mut writer: WriteSide,
     pieces: mpsc::UnboundedReceiver<Piece>,
     unsent: &AtomicUsize,
     database: &SharedDatabase,
@@ -399,7 +418,10 @@ async fn write(
                     send(&mut writer, &mut batch, unsent).await?;
                     write_database(&mut writer, start, database, inbox).await?;
                 }
-                Piece::End => return send(&mut writer, &mut batch, unsent).await,
+                Piece::End => {
+                    send(&mut writer, &mut batch, unsent).await?;
+                    return writer.shutdown().await;
+                }
             }
             if batch.len() < BATCH_BYTES {
                 next = pieces.pieces.try_recv().ok();
@@ -410,15 +432,16 @@ async fn write(
     Ok(())
 }
 
-async fn send(writer: &mut OwnedWriteHalf, batch: &mut Vec<u8>, unsent: &AtomicUsize) -> io::Result<()> {
+async fn send(writer: &mut WriteSide, batch: &mut Vec<u8>, unsent: &AtomicUsize) -> io::Result<()> {
     writer.write_all(batch).await?;
+    writer.flush().await?;
     unsent.fetch_sub(batch.len(), Relaxed);
     batch.clear();
     Ok(())
 }
 
 async fn write_database(
-    writer: &mut OwnedWriteHalf,
+    writer: &mut WriteSide,
     start: SnapshotStart,
     database: &SharedDatabase,
     inbox: &Arc<dyn Inbox>,
@@ -438,6 +461,7 @@ async fn write_database(
         }
     }
     writer.write_all(SNAPSHOT_SIGNATURE).await?;
+    writer.flush().await?;
     end.whole = true;
     Ok(())
 }

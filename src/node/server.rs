@@ -20,13 +20,13 @@ use crate::admin::{
     AdminServer, EnsembleFacts, Facts, HttpError, MetricsServer, PrometheusFacts, SharedStanding, TRACE_MASK, View,
     Words,
 };
-use crate::config::ClientAddress;
+use crate::config::{ClientAddress, TlsConfig};
 use crate::disk::{Directories, OpenError, RealDisk};
 use crate::ids::{Sid, Zxid};
 use crate::metrics::{Basic, Metrics};
 use crate::net::{
-    Addresses, ClientContext, ClientPort, Clock, Connections, ElectionPort, Inbox, ListenError, QuorumNet, QuorumPort,
-    Throttles, listen,
+    Addresses, ClientContext, ClientPlaces, ClientPort, Clock, Connections, ElectionNet, ElectionPort, Inbox,
+    ListenError, QuorumNet, QuorumPort, Security, Throttles, Tls, TlsError, listen,
 };
 use crate::peer::{Beginning, Loading, Mode, Peer, PeerRules, Standing};
 use crate::pipeline::{PrepareRules, ServerStatistics, SharedDatabase, audit_server};
@@ -61,6 +61,9 @@ pub enum ServerError {
         #[from]
         error: ListenError,
     },
+    /// Keys or certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The epochs do not fit the database.
     #[error(transparent)]
     Epochs(#[from] EpochError),
@@ -86,6 +89,7 @@ impl ServerError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
+            Self::Tls(_) => 2,
             Self::Directories(_) => 3,
             Self::Admin(_) => 4,
             Self::Snapshot(_) => 10,
@@ -118,6 +122,7 @@ impl Server {
     /// See [`ServerError`].
     pub fn start(settings: &Settings) -> Result<Self, ServerError> {
         let started = Instant::now();
+        let secrets = Secrets::load(&settings.tls)?;
         let (admin, metrics_server) = open_http(settings)?;
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
@@ -162,7 +167,7 @@ impl Server {
         let (owner, inbox) = OwnerHandle::new();
         let (fail, failures) = mpsc::channel(1);
         let reached = match &settings.ensemble {
-            Some(ensemble) => Some(reach(ensemble, tree, &database, &owner)?),
+            Some(ensemble) => Some(reach(ensemble, secrets.security(&settings.tls), tree, &database, &owner)?),
             None => None,
         };
         // Until the machine says more: a server alone serves from the start.
@@ -225,7 +230,14 @@ impl Server {
         };
         log.open()?;
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        let (port, address) = listen(&clients, client_place(settings), settings.backlog, threads)?;
+        let places = ClientPlaces {
+            plain: client_place(settings),
+            secure: settings.secure_address.as_ref().map(ClientAddress::listen),
+            tls: secrets.clients.clone(),
+            either: settings.tls.client_unification,
+        };
+        let (port, [address, secure]) = listen(&clients, places, settings.backlog, threads)?;
+        secrets.keep_reloading(&settings.tls)?;
         let others = reached.map(|reached| reached.with_clients(settings, &port, client_port));
         let (rim_clients, rim_owner) = (Arc::clone(&clients), owner.clone());
         let rim = Rim { log, snapshots, owner: rim_owner, failures: fail, standing, clients: rim_clients, others };
@@ -239,9 +251,11 @@ impl Server {
             admin.serve(view, Arc::new(backups))?;
         }
         let ms = started.elapsed().as_millis();
-        match address {
-            Some(address) => tracing::info!(%address, ms, "listening for clients"),
-            None => tracing::info!(ms, "started, without a client port"),
+        match (address, secure) {
+            (Some(address), Some(secure)) => tracing::info!(%address, %secure, ms, "listening for clients"),
+            (Some(address), None) => tracing::info!(%address, ms, "listening for clients"),
+            (None, Some(secure)) => tracing::info!(%secure, ms, "listening for clients"),
+            (None, None) => tracing::info!(ms, "started, without a client port"),
         }
         let audit = settings.audit.clone();
         if let Some(user) = &audit {
@@ -273,7 +287,7 @@ impl Server {
         if let Some(user) = &self.audit {
             audit_server(user, "serverStop", "invoked");
         }
-        self.port.stop_accepting();
+        self.port.stop_all();
         self.owner.stop();
         if self.owner_thread.join().is_err() {
             tracing::error!("the owner's thread did not end well");
@@ -339,6 +353,31 @@ fn client_place(settings: &Settings) -> Option<String> {
     settings.client_address.as_ref().map(ClientAddress::listen)
 }
 
+/// Keys and certificates, where there are any.
+struct Secrets {
+    clients: Option<Arc<Tls>>,
+    servers: Option<Arc<Tls>>,
+}
+
+impl Secrets {
+    fn load(config: &TlsConfig) -> Result<Self, TlsError> {
+        let clients = config.serves_clients().then(|| Tls::for_clients(&config.client)).transpose()?;
+        let servers = config.serves_servers().then(|| Tls::for_servers(&config.quorum_side)).transpose()?;
+        Ok(Self { clients: clients.map(Arc::new), servers: servers.map(Arc::new) })
+    }
+
+    fn security(&self, config: &TlsConfig) -> Security {
+        let security = |tls| Security::new(tls, config.quorum, config.quorum_unification, config.fips);
+        self.servers.clone().map(security).unwrap_or_default()
+    }
+
+    fn keep_reloading(self, config: &TlsConfig) -> io::Result<()> {
+        let clients = self.clients.filter(|_| config.client_reload);
+        let servers = self.servers.filter(|_| config.quorum_reload);
+        Tls::keep_reloading(clients.into_iter().chain(servers).collect())
+    }
+}
+
 /// What there is of the other servers before there are clients.
 struct Reached {
     election: ElectionPort,
@@ -349,6 +388,7 @@ struct Reached {
 /// Opens the election port, and gets ready to follow or lead.
 fn reach(
     ensemble: &EnsembleSettings,
+    security: Security,
     tree: TreeOptions,
     database: &SharedDatabase,
     owner: &OwnerHandle,
@@ -360,9 +400,10 @@ fn reach(
     let addresses = Arc::new(Addresses::new(ensemble.me, ensemble.listen_on_all, ensemble.master_port, membership));
     let inbox: Arc<dyn Inbox> = Arc::new(owner.clone());
     let (known, heard) = (Arc::clone(&addresses), Arc::clone(&inbox));
-    let election = handle.block_on(ElectionPort::open(ensemble.election, known, heard));
+    let net = ElectionNet { security: security.clone(), ..ensemble.election.clone() };
+    let election = handle.block_on(ElectionPort::open(net, known, heard));
     let election = election.map_err(ServerError::Election)?;
-    let net = QuorumNet { tree, ..ensemble.quorum.clone() };
+    let net = QuorumNet { tree, security, ..ensemble.quorum.clone() };
     let quorum = QuorumPort::new(net, addresses, Arc::clone(database), inbox, handle);
     Ok(Reached { election, quorum, ensemble: ensemble.clone() })
 }
@@ -415,6 +456,7 @@ fn facts(settings: &Settings, started_ms: u64) -> Facts {
     Facts {
         client_address: settings.client_address.clone(),
         backlog: settings.backlog,
+        secure_client_port: settings.secure_address.as_ref().map_or(NO_PORT, |secure| secure.port.into()),
         snapshot_dir: settings.data_dir.join(VERSION_DIR),
         log_dir: settings.data_log_dir.join(VERSION_DIR),
         tick_ms: settings.tick_ms,

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::admin::{AdminRules, user_name};
 use crate::auth::{AuthRules, DigestAlgorithm};
-use crate::config::{ClientAddress, Config, SnapshotCompression};
+use crate::config::{ClientAddress, Config, SnapshotCompression, TlsConfig};
 use crate::disk::{FlushRules, LogOptions};
 use crate::ids::Sid;
-use crate::net::{ConnectionLimits, ConnectionThrottleRules, ElectionNet, QuorumNet, RequestThrottleRules};
+use crate::net::{ConnectionLimits, ConnectionThrottleRules, ElectionNet, QuorumNet, RequestThrottleRules, Security};
 use crate::peer::{EnsembleRules, ReaperRules, SnapshotRules};
 use crate::pipeline::{EarlyRules, LargeRequestRules, ReceiveRules};
 use crate::session::Negotiation;
@@ -22,6 +22,10 @@ use crate::zab::{ElectionRules, Ensemble, EnsembleError, Membership};
 pub struct Settings {
     /// Where clients connect; a member of an ensemble may have no clients.
     pub client_address: Option<ClientAddress>,
+    /// Where clients connect with TLS.
+    pub secure_address: Option<ClientAddress>,
+    /// What TLS is made with.
+    pub tls: TlsConfig,
     /// `clientPortListenBacklog`, -1 for the system's own.
     pub backlog: i32,
     /// `dataDir`.
@@ -129,7 +133,7 @@ pub enum SettingsError {
     #[error(transparent)]
     Members(#[from] EnsembleError),
     /// A server alone, and no port.
-    #[error("clientPort is not set")]
+    #[error("neither clientPort nor secureClientPort is set")]
     NoClientPort,
     /// A hash that nobody knows.
     #[error("DigestAuthenticationProvider.digestAlg is not a known hash")]
@@ -144,12 +148,16 @@ impl Settings {
     pub fn from_config(config: &Config) -> Result<Self, SettingsError> {
         let host = config.client_host.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
         let client_address = config.client_port.map(|port| ClientAddress { host, port });
-        if client_address.is_none() && !config.is_distributed() {
+        let secure_host = config.tls.client_host.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
+        let secure_address = config.tls.client_port.map(|port| ClientAddress { host: secure_host, port });
+        if client_address.is_none() && secure_address.is_none() && !config.is_distributed() {
             return Err(SettingsError::NoClientPort);
         }
         let (min_ms, max_ms) = config.session_timeouts_ms();
         Ok(Self {
             client_address,
+            secure_address,
+            tls: config.tls.clone(),
             backlog: config.listen_backlog,
             data_dir: config.data_dir.clone(),
             data_log_dir: config.data_log_dir.clone().unwrap_or_else(|| config.data_dir.clone()),
@@ -256,12 +264,14 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
             hello: Duration::from_millis(quorum.election_greeting_ms.unwrap_or_else(|| ticks_ms(sync_limit))),
             bind_tries: quorum.election_bind_tries,
             keep_alive: quorum.keep_alive,
+            security: Security::default(),
         },
         quorum: QuorumNet {
             connect: Duration::from_millis(ticks_ms(if connect_limit > 0 { connect_limit } else { init_limit })),
             field_bytes_max: body_bytes_max(config),
             tree: TreeOptions::default(),
             keep_alive: quorum.keep_alive,
+            security: Security::default(),
         },
         rules: EnsembleRules {
             membership: Membership { committed: ensemble, proposed, rumoured: None },
@@ -361,6 +371,8 @@ fn auth(config: &Config) -> Result<AuthRules, SettingsError> {
         digest_enabled: config.digest_auth,
         digest_algorithm: algorithm,
         super_digest: config.super_digest.as_deref().map(Into::into),
+        x509_enabled: config.tls.knows_x509(),
+        x509_super: config.tls.x509_super.as_deref().map(Into::into),
         enforced_schemes: enforced.map(|scheme| scheme.as_str().into()).collect(),
     })
 }

@@ -60,6 +60,8 @@ pub struct Lane {
 #[derive(Debug)]
 pub struct LaneState {
     phase: LanePhase,
+    /// Whether it is a TLS connection.
+    secure: bool,
     session: SessionId,
     timeout_ms: i32,
     identities: Identities,
@@ -135,6 +137,8 @@ pub struct WriteRequest {
 pub struct LaneInfo {
     /// The client's address.
     pub address: SocketAddr,
+    /// Whether it is a TLS connection.
+    pub secure: bool,
     /// When it was accepted, ms since the Unix epoch.
     pub established_ms: i64,
     /// Its session, if it has one.
@@ -217,6 +221,7 @@ impl Lane {
     ) -> Arc<Self> {
         let state = LaneState {
             phase: LanePhase::Greeting,
+            secure: false,
             session: SessionId::NONE,
             timeout_ms: 0,
             identities,
@@ -249,12 +254,20 @@ impl Lane {
         let state = self.lock();
         LaneInfo {
             address: self.address,
+            secure: state.secure,
             established_ms: self.established_ms,
             session: (state.session != SessionId::NONE).then_some(state.session),
             timeout_ms: state.timeout_ms,
             queued: state.waiting.len(),
             statistics: state.statistics,
         }
+    }
+
+    /// It is a TLS connection, and this is who has shown a certificate, if anybody has.
+    pub fn secure(&self, identity: Option<Identity>) {
+        let mut state = self.lock();
+        state.secure = true;
+        state.identities = state.identities.iter().cloned().chain(identity).collect();
     }
 
     /// `crst`: its counts begin anew.
@@ -572,7 +585,7 @@ fn authenticate(database: &Database, lane: &Lane, state: &mut LaneState, header:
         state.cut();
         return;
     };
-    match database.auth().authenticate(&auth, lane.address.ip()) {
+    match database.auth().authenticate(&auth, lane.address.ip(), &state.identities) {
         Some(new) => {
             let mut identities = state.identities.to_vec();
             identities.extend(new.into_iter().filter(|identity| !state.identities.contains(identity)));

@@ -102,7 +102,7 @@ fn identities(view: &View, header: &str, from: IpAddr) -> Option<Vec<Identity>> 
         _ => return None,
     };
     let auth = Auth { scheme: Some(scheme.into()), auth: data };
-    view.database.read().auth().authenticate(&auth, from)
+    view.database.read().auth().authenticate(&auth, from, &[])
 }
 
 /// How many pieces of a body may wait to be read.

@@ -10,8 +10,9 @@ use clap::Args;
 use super::super::serve::{key_value, load, read};
 use super::report::{Data, Keys, Report};
 use crate::auth::AuthRules;
-use crate::config::{Config, NoteLevel, ServerRole, Verdict};
+use crate::config::{Config, NoteLevel, ServerRole, TlsConfig, Verdict};
 use crate::disk::{Directories, LookingDisk};
+use crate::net::{Tls, TlsError};
 use crate::node::Settings;
 use crate::peer::Loading;
 use crate::storage::epochs::{EpochFile, open_epochs, read_epoch};
@@ -55,6 +56,9 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Report> {
         report.notes.extend(notes);
         if let Err(problem) = look_at_data(&settings, &config, &mut report) {
             report.problems.push(format!("{problem:#}"));
+        }
+        if let Err(problem) = look_at_certificates(&config.tls) {
+            report.problems.push(problem.to_string());
         }
         report.next = next(&config, &report);
     }
@@ -110,6 +114,16 @@ fn same_everywhere(config: &Config) -> BTreeMap<&'static str, String> {
         ("localSessionsEnabled", config.quorum.local_sessions.to_string()),
         ("tickTime", config.tick_ms.to_string()),
     ])
+}
+
+fn look_at_certificates(tls: &TlsConfig) -> Result<(), TlsError> {
+    if tls.serves_clients() {
+        Tls::for_clients(&tls.client)?;
+    }
+    if tls.serves_servers() {
+        Tls::for_servers(&tls.quorum_side)?;
+    }
+    Ok(())
 }
 
 fn look_at_data(settings: &Settings, config: &Config, report: &mut Report) -> anyhow::Result<()> {

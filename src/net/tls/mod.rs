@@ -1,0 +1,230 @@
+//! TLS: the one place that knows which library does it. Keys and certificates become what a handshake is made with, and are
+//! read again when their files change; a socket becomes a [`Stream`].
+
+mod gates;
+mod jks;
+mod names;
+mod stores;
+mod stream;
+mod verify;
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::{Mutex, RwLock};
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::ServerName;
+use rustls::server::NoServerSessionStorage;
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+pub(super) use gates::Gate;
+pub use gates::Security;
+pub(super) use stream::{ReadSide, Stream, WriteSide};
+
+use self::verify::Trust;
+use crate::config::{ClientAuth, NamedFile, TlsSide, TlsVersion};
+
+/// How often the files are looked at (SC-10).
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file that cannot be used.
+    #[error("{}: {}={}: {reason}", .file.place, .file.key, .file.path.display())]
+    File {
+        /// Which, and the setting that names it.
+        file: Box<NamedFile>,
+        /// Why not.
+        reason: String,
+    },
+    /// A store that no setting names: the configuration was not checked.
+    #[error("no store is set")]
+    Missing,
+}
+
+impl TlsError {
+    fn new(file: &NamedFile, reason: String) -> Self {
+        Self::File { file: Box::new(file.clone()), reason }
+    }
+}
+
+/// One set of keys and certificates, and the rules for handshakes with them.
+#[derive(Debug)]
+pub struct Tls {
+    side: TlsSide,
+    /// Whether it is for connections between servers, which are also dialled.
+    between_servers: bool,
+    current: RwLock<Configs>,
+    /// What the files looked like when they were read.
+    seen: Mutex<Vec<Option<Look>>>,
+}
+
+/// What is made of the files.
+#[derive(Clone, Debug)]
+struct Configs {
+    accept: Arc<ServerConfig>,
+    dial: Option<Arc<ClientConfig>>,
+}
+
+/// What tells that a file has changed: when, how long it is, and which it is where links are turned.
+type Look = (SystemTime, u64, PathBuf);
+
+impl Tls {
+    /// For clients: `ssl.*`.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn for_clients(side: &TlsSide) -> Result<Self, TlsError> {
+        Self::load(side, false)
+    }
+
+    /// For other servers: `ssl.quorum.*`.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn for_servers(side: &TlsSide) -> Result<Self, TlsError> {
+        Self::load(side, true)
+    }
+
+    fn load(side: &TlsSide, between_servers: bool) -> Result<Self, TlsError> {
+        let seen = Mutex::new(look_at(side));
+        let current = RwLock::new(configs(side, between_servers)?);
+        Ok(Self { side: side.clone(), between_servers, current, seen })
+    }
+
+    /// Reads the files again if they have changed. New handshakes are made with what they say; as long as they make no
+    /// sense, with what they said before.
+    pub fn reload(&self) {
+        let look = look_at(&self.side);
+        let mut seen = self.seen.lock();
+        if *seen == look {
+            return;
+        }
+        *seen = look;
+        match configs(&self.side, self.between_servers) {
+            Ok(configs) => {
+                *self.current.write() = configs;
+                tracing::info!(between_servers = self.between_servers, "keys and certificates read again");
+            }
+            Err(error) => tracing::warn!(%error, "the changed keys or certificates are not used"),
+        }
+    }
+
+    /// Reads the files of all these again whenever they change, for as long as the process runs.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn keep_reloading(all: Vec<Arc<Self>>) -> io::Result<()> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        let work = move || {
+            loop {
+                thread::sleep(RELOAD_INTERVAL);
+                all.iter().for_each(|tls| tls.reload());
+            }
+        };
+        thread::Builder::new().name("certificates".to_owned()).spawn(work).map(drop)
+    }
+
+    /// The handshake with somebody who has connected.
+    async fn accept(&self, socket: TcpStream) -> io::Result<Stream> {
+        let config = Arc::clone(&self.current.read().accept);
+        let stream = TlsAcceptor::from(config).accept(socket).await?;
+        Ok(Stream::Tls(Box::new(stream.into())))
+    }
+
+    /// The handshake with a server that was dialled.
+    async fn dial(&self, socket: TcpStream) -> io::Result<Stream> {
+        let config = self.current.read().dial.clone();
+        let config = config.ok_or_else(|| io::Error::other("these keys are not for dialling"))?;
+        // Names are looked at afterwards: a server may have several, and its address counts as well.
+        let name = ServerName::IpAddress(socket.peer_addr()?.ip().into());
+        let stream = TlsConnector::from(config).connect(name, socket).await?;
+        Ok(Stream::Tls(Box::new(stream.into())))
+    }
+}
+
+fn configs(side: &TlsSide, between_servers: bool) -> Result<Configs, TlsError> {
+    let key_file = side.key_store.location.as_ref().ok_or(TlsError::Missing)?;
+    let fail =
+        |error: rustls::Error| TlsError::new(key_file, format!("expected a key that fits its certificate: {error}"));
+    let (key, chain) = stores::read_key_store(&side.key_store)?;
+    let provider = Arc::new(provider(side));
+    let versions = versions(&side.versions(between_servers));
+    let asks = side.client_auth != ClientAuth::None;
+    let trust = if asks || between_servers {
+        let trust_file = side.trust_store.location.as_ref().ok_or(TlsError::Missing)?;
+        let certificates = stores::read_trust_store(&side.trust_store)?;
+        let trust = Trust::new(certificates, side.client_auth == ClientAuth::Need, &provider);
+        Some(Arc::new(trust.map_err(|reason| TlsError::new(trust_file, reason))?))
+    } else {
+        None
+    };
+    let server =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions).map_err(fail)?;
+    let server = match &trust {
+        Some(trust) if asks => server.with_client_cert_verifier(Arc::clone(trust) as _),
+        _ => server.with_no_client_auth(),
+    };
+    let mut accept = server.with_single_cert(chain.clone(), key.clone_key()).map_err(fail)?;
+    if between_servers {
+        // Few connections that last: each shows its certificate.
+        accept.session_storage = Arc::new(NoServerSessionStorage {});
+        accept.send_tls13_tickets = 0;
+    }
+    let dial = match trust {
+        Some(trust) if between_servers => {
+            let client =
+                ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions).map_err(fail)?;
+            let client = client.dangerous().with_custom_certificate_verifier(trust);
+            let mut client = client.with_client_auth_cert(chain, key).map_err(fail)?;
+            client.enable_sni = false;
+            client.resumption = Resumption::disabled();
+            Some(Arc::new(client))
+        }
+        _ => None,
+    };
+    Ok(Configs { accept: Arc::new(accept), dial })
+}
+
+/// What there is of cryptography, without the suites that are not wanted.
+fn provider(side: &TlsSide) -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    if let Some(wanted) = &side.cipher_suites {
+        provider.cipher_suites.retain(|suite| wanted.contains(&java_name(suite.suite())));
+    }
+    provider
+}
+
+/// The name that Java has for a suite: those of TLS 1.3 are not named after their version there.
+fn java_name(suite: rustls::CipherSuite) -> String {
+    format!("{suite:?}").replace("TLS13_", "TLS_")
+}
+
+fn versions(wanted: &[TlsVersion]) -> Vec<&'static SupportedProtocolVersion> {
+    let all = [(TlsVersion::V1_3, &rustls::version::TLS13), (TlsVersion::V1_2, &rustls::version::TLS12)];
+    all.into_iter().filter(|(version, _)| wanted.contains(version)).map(|(_, version)| version).collect()
+}
+
+fn look_at(side: &TlsSide) -> Vec<Option<Look>> {
+    let stores = [&side.key_store, &side.trust_store];
+    let files = stores.into_iter().flat_map(|store| [&store.location, &store.password_file]).flatten();
+    let look = |file: &NamedFile| {
+        let path = fs::canonicalize(&file.path).ok()?;
+        let data = fs::metadata(&path).ok()?;
+        Some((data.modified().ok()?, data.len(), path))
+    };
+    files.map(look).collect()
+}
+
+#[cfg(test)]
+mod tests;
