@@ -107,7 +107,7 @@ impl Addresses {
     #[must_use]
     pub fn hosts(&self) -> Vec<String> {
         let known = self.known.read();
-        let Membership { committed, proposed } = &known.membership;
+        let Membership { committed, proposed, rumoured: _ } = &known.membership;
         let ensembles = [Some(committed), proposed.as_ref()].into_iter().flatten();
         let servers = ensembles.flat_map(Ensemble::servers);
         servers.flat_map(|(_, server)| &server.addresses).map(|address| address.host.clone()).collect()

@@ -3,7 +3,7 @@
     python3 tests/compat/kazoo_suite.py --zkd target/release/zkd [--servers 3] [--only TEST]... [--serial] [--verbose]
 
 Fetches kazoo's source package (its tests are only there) and what the tests need into a cache directory, and runs
-them against one server of each kind, or against an ensemble of each, without TLS and SASL. Prints the counts, and every test whose outcome differs;
+them against one server of each kind, or against an ensemble of each, without SASL. Prints the counts, and every test whose outcome differs;
 exits with 1 if one of those does not pass on zkd. Tests that fail on both must fail with the same error.
 """
 import argparse
@@ -23,9 +23,8 @@ KAZOO_SHA256 = "57e7e6f69295c8f922511488eeb79680729e14bb8eb382d5cad83aa11345c36c
 NEEDED = ("pytest==9.2.0", "pytest-timeout==2.4.0", "objgraph==3.7.0", "gevent==26.9.0", "eventlet==0.41.3")
 TEST_SECONDS = 60
 
-# Tests that servers without TLS and SASL cannot run. The name is the beginning of pytest's.
+# Tests that servers without SASL cannot run. The name is the beginning of pytest's.
 LEFT_OUT = {
-    "kazoo/tests/test_client.py::TestSSLClient": "needs TLS",
     "kazoo/tests/test_sasl.py": "needs SASL",
 }
 # Those that one server alone cannot run. TestReconfig, too, passes on ensembles only, but runs: one server has to

@@ -22,6 +22,7 @@ CHECKS = [
     ("kill -9 under load", ["kill_loop.py", "--zkd", "{zkd}", "--rounds", "15", "--seed", "1"], 200),
     ("data directories to and fro", ["storage_roundtrip.py", "--zkd", "{zkd}"], 400),
     ("random requests side by side", ["differential.py", "--zkd", "{zkd}", "--seeds", "10", "--ops", "1000"], 400),
+    ("TLS", ["tls.py", "--zkd", "{zkd}"], 120),
     ("the admin server beside Apache's", ["admin_http.py", "--zkd", "{zkd}"], 90),
     ("the audit log beside Apache's", ["audit.py", "--zkd", "{zkd}"], 60),
     ("C client", ["c_client.py", "--zkd", "{zkd}"], 200),

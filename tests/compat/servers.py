@@ -150,7 +150,8 @@ class Apache380(Server):
     main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
     jars = ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-simple", "netty-all", "snappy-java",
             "metrics-core", "jline2", "commons-io", "commons-cli", "jackson-databind", "jackson-core",
-            "jackson-annotations")
+            "jackson-annotations", "netty-buffer", "netty-codec", "netty-common", "netty-handler", "netty-resolver",
+            "netty-transport", "netty-transport-native-epoll", "netty-transport-native-unix-common")
     # These say how learners are synchronised.
     told = (("LearnerHandler", "debug"), ("Learner", "info"))
 
@@ -176,4 +177,5 @@ class Apache39(Apache380):
     def class_path(self):
         if not os.path.exists(os.path.join(self.directory, "complete")):
             raise RuntimeError("no jars of Apache ZooKeeper 3.9 in %s: run scripts/install-test-deps" % self.directory)
-        return ":".join(["%s/*" % self.directory, "/usr/share/java/slf4j-api.jar", "/usr/share/java/slf4j-simple.jar"])
+        return ":".join(["%s/*" % self.directory, "/usr/share/java/slf4j-api.jar", "/usr/share/java/slf4j-simple.jar",
+                         "/usr/share/java/netty-transport-native-unix-common.jar"])      # for its TLS

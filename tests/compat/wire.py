@@ -45,8 +45,10 @@ class Client:
     """One session on one connection."""
 
     def __init__(self, port, timeout_ms=30000, session=0, password=b"\0" * 16, seconds=10, zxid=0, xid=0,
-                 host="127.0.0.1"):
+                 host="127.0.0.1", tls=None):
         self.conn = w.Conn(host, port, seconds)
+        if tls is not None:
+            self.conn.s = tls.wrap_socket(self.conn.s)
         self.zxid = zxid            # the last one seen: a server that knows less must not answer
         try:
             self.conn.send(w.connect_request(last_zxid=zxid, timeout=timeout_ms, session=session, passwd=password))

@@ -14,12 +14,14 @@ Environment:
 import json
 import os
 import sys
+import tempfile
 import types
 
-# kazoo.testing.common imports these for TLS key stores, which no test run here uses.
+# kazoo.testing.common imports these to make certificates: certs.py does that here, and of a newer version, which zkd wants.
 for _name in ("OpenSSL", "jks"):
     sys.modules.setdefault(_name, types.ModuleType(_name))
 
+import certs                                        # noqa: E402
 import ensemble                                     # noqa: E402
 import servers                                      # noqa: E402
 import kazoo.testing.common as common               # noqa: E402
@@ -28,9 +30,6 @@ import kazoo.testing.harness as harness             # noqa: E402
 
 class ApacheWithNetty(servers.Apache380):
     """As kazoo's own servers. With NIO, 3.8.0 leaves a client unanswered that comes while the server starts."""
-    jars = servers.Apache380.jars + tuple("netty-" + part for part in (
-        "buffer", "codec", "common", "handler", "resolver", "transport", "transport-native-epoll",
-        "transport-native-unix-common"))
 
     def config(self):
         return {**super().config(), "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory"}
@@ -89,12 +88,20 @@ class OwnServer:
     def client_port(self):
         return self.member.port
 
+    @property
+    def secure_client_port(self):
+        return int(self.member.server.extra["secureClientPort"])
+
+    @property
+    def secure_address(self):
+        return "%s:%d" % (self.member.host, self.secure_client_port)
+
     def get_logs(self, num_lines=100):
         return self.member.log_text().splitlines()[-num_lines:] if self.has_data else []
 
 
 class OwnCluster:
-    """A ZookeeperCluster. TLS is not offered; kazoo's other constructor arguments have no meaning here."""
+    """A ZookeeperCluster. As with kazoo's, every server has a port for TLS; other constructor arguments have no meaning here."""
 
     def __init__(self, size=1, configuration_entries=(), java_system_properties=(), jaas_config=None, **_):
         if jaas_config:
@@ -103,6 +110,12 @@ class OwnCluster:
         if size > 1:
             extra = {"initLimit": "10", "syncLimit": "5", "readonlymode.enabled": "true", **extra}
         self.members = [OwnServer(self, ensemble.Member(number, kind, extra)) for number in range(1, size + 1)]
+        self.directory = tempfile.TemporaryDirectory(prefix="zk-test-")
+        self.authority = certs.Authority(self.directory.name)
+        self.client = self.authority.issue("client", "/CN=client")
+        stores = certs.keys(self.authority.jks(self.authority.issue("server", "/CN=server")), self.authority.trust("JKS"))
+        for member in self.members:
+            member.member.server.extra.update(secureClientPort=str(ensemble.lasting_port()), **stores)
 
     def __getitem__(self, index):
         return self.members[index]
@@ -128,6 +141,14 @@ class OwnCluster:
             member.destroy()
 
     reset = terminate
+
+    def get_ssl_client_configuration(self):
+        """The contents of the files that a client needs."""
+        found = {"client_cert": self.client, "client_key": self.client, "ca_cert": self.authority.pem}
+        for name, path in found.items():
+            with open(path, "rb") as f:
+                found[name] = f.read()
+        return found
 
     def get_logs(self):
         return [line for member in self for line in member.get_logs()]
