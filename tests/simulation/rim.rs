@@ -98,6 +98,7 @@ impl World {
                 self.die(node, Death::Kill);
             }
             Output::Members(members) => {
+                self.oracle.in_force(node, &members.committed);
                 let server = &mut self.servers[node];
                 server.members_before = std::mem::replace(&mut server.members, *members);
             }

@@ -19,7 +19,7 @@ use zkd::pipeline::Database;
 use zkd::proto::{ErrorCode, OpCode, OpKind, ReplyHeader};
 use zkd::storage::epochs::{EpochFile, Epochs};
 use zkd::txn::Entry;
-use zkd::zab::{Logged, Packet, Reader};
+use zkd::zab::{Ensemble, Logged, Packet, Reader};
 
 use self::agreement::Agreement;
 use self::durability::Durability;
@@ -192,19 +192,31 @@ impl Oracle {
         self.standing[node] = standing.clone();
     }
 
+    /// A server takes it that everything up to here is committed.
+    fn commits(&mut self, node: usize, committed: Zxid) {
+        let committed = self.lineage.canonical(committed);
+        let new = self.agreement.commits(&self.lineage, &name(node), committed);
+        self.txns += new.len();
+        for zxid in new {
+            let members = self.members.committed(&self.lineage, zxid);
+            self.durability.committed(&self.lineage, &name(node), zxid, &members);
+            let body = self.lineage.body(zxid);
+            let entry = Entry::decode(&body).expect("a txn that was logged");
+            self.model.apply(&entry);
+        }
+    }
+
+    /// A server writes down which members are in force: their txn is committed, though it may die before anybody hears of it.
+    pub(crate) fn in_force(&mut self, node: usize, members: &Ensemble) {
+        if members.zxid().counter() > 0 {
+            self.commits(node, members.zxid());
+        }
+    }
+
     /// A look at a server between two of its steps.
     pub(crate) fn observe(&mut self, node: usize, committed: Zxid, database: &Database) {
         if committed > Zxid::ZERO {
-            let committed = self.lineage.canonical(committed);
-            let new = self.agreement.commits(&self.lineage, &name(node), committed);
-            self.txns += new.len();
-            for zxid in new {
-                let members = self.members.committed(&self.lineage, zxid);
-                self.durability.committed(&self.lineage, &name(node), zxid, &members);
-                let body = self.lineage.body(zxid);
-                let entry = Entry::decode(&body).expect("a txn that was logged");
-                self.model.apply(&entry);
-            }
+            self.commits(node, committed);
         }
         let applied = self.lineage.canonical(database.last_zxid());
         self.states.at(node, applied, database);
