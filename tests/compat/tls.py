@@ -51,6 +51,17 @@ def word_over_tls(port, word, tls):
         return b"".join(iter(lambda: s.recv(65536), b"")).decode()
 
 
+def until_open(port):
+    """Waits for a port that opens behind the client port, at which servers are seen to serve."""
+    def is_open():
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            return True
+        except ConnectionRefusedError:
+            return False
+    poll(is_open, 20, "nobody listens on port %d" % port)
+
+
 def is_turned_away(port, tls):
     """Whether nobody answers this client."""
     try:
@@ -79,6 +90,7 @@ def clients(kind, files):
              "X509AuthenticationProvider.superUser": "CN=root", **keys(files.server_jks, files.trust_jks), **NETTY}
     seen = {}
     with kind(extra=extra) as server:
+        until_open(secure)
         alice, bob = context(files.authority, files.alice), context(files.authority, files.bob)
         nobody = context(files.authority)
         seen["words"] = [word_over_tls(secure, "ruok", one) for one in (alice, nobody)]
@@ -123,14 +135,16 @@ def super_user(binary, files):
     secure = lasting_port()
     extra = {"secureClientPort": str(secure), "X509AuthenticationProvider.superUser": "O=zkd,CN=alice",
              **keys(files.server_jks, files.trust_p12)}
-    with zkd(binary)(extra=extra) as server, Client(server.port) as plain, \
-            Client(secure, tls=context(files.authority, files.alice)) as alice:
+    with zkd(binary)(extra=extra) as server, Client(server.port) as plain:
+        until_open(secure)
+        alice = Client(secure, tls=context(files.authority, files.alice))
         plain.create("/x509", acl=[(ALL, "x509", "CN=somebody")])
         plain.create("/digest", acl=[(ALL, "digest", "a:b")])
         assert code_of(plain.get, "/x509") == -102
         assert code_of(alice.get, "/x509") == 0, "every entry of the scheme means the super user"
         assert code_of(alice.get, "/digest") == -102, "and no other entry does"
         assert is_turned_away(secure, context(files.authority)), "without a certificate, where one is needed"
+        alice.close()
     return "the super user"
 
 
@@ -176,6 +190,7 @@ def other_clients(binary, files):
     extra = {"secureClientPort": str(secure), "ssl.enabledProtocols": "TLSv1.3,TLSv1.2",
              **keys(files.server_jks, files.trust_jks)}
     with zkd(binary)(extra=extra):
+        until_open(secure)
         client = KazooClient("127.0.0.1:%d" % secure, use_ssl=True, ca=files.authority.pem, certfile=files.alice,
                              keyfile=files.alice, timeout=10)
         client.start(timeout=20)
