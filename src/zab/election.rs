@@ -340,7 +340,7 @@ impl Election {
             return self.propose(now, quorums);
         }
         if quorums.proposed.is_some() && beats(search.proposal, vote, quorums) {
-            // It may have come late to this round, which does not last as long as the next one that looks does not know.
+            // It may have come to this round when all had voted, and a round is over before votes are sent again.
             let message = notification(quorums, PeerState::Looking, search.proposal);
             self.outbox.push_back((from, message));
         }

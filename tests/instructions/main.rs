@@ -19,12 +19,12 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use bytes::Bytes;
-use standalone::{Client, NO_LIMIT, Server, create, get};
+use standalone::{Client, NO_LIMIT, Server, create, get, prepare_rules};
 use zkd::auth::AuthRules;
 use zkd::ids::Zxid;
 use zkd::jute::JuteWrite;
 use zkd::peer::Input;
-use zkd::pipeline::{Arrival, Asker, Prepare, PrepareRules, Prepared};
+use zkd::pipeline::{Arrival, Asker, Prepare, Prepared};
 use zkd::proto::{
     ErrorCode, MultiHeader, OPEN_ACL, OpCode, ReplyHeader, Request, RequestHeader, Stat, end_frame, start_reply,
 };
@@ -172,15 +172,7 @@ fn prepare(times: u64) {
 
 fn preparing(server: &Server) -> Prepare {
     let database = server.database.read();
-    let rules = PrepareRules {
-        auth: AuthRules::default().into(),
-        extended_types: false,
-        enforce_quota: false,
-        reconfig_enabled: false,
-        digest: true,
-        close_session_txn: true,
-        epoch_rolls_over: true,
-    };
+    let rules = prepare_rules(AuthRules::default().into());
     Prepare::new(rules, database.tree(), database.last_zxid())
 }
 

@@ -26,6 +26,19 @@ pub(crate) const NO_LIMIT: ReceiveRules = ReceiveRules {
     early: EarlyRules::NONE,
 };
 
+/// How a server alone prepares txns.
+pub(crate) fn prepare_rules(auth: Arc<AuthRules>) -> PrepareRules {
+    PrepareRules {
+        auth,
+        extended_types: false,
+        enforce_quota: false,
+        reconfig_enabled: false,
+        digest: true,
+        close_session_txn: true,
+        epoch_rolls_over: true,
+    }
+}
+
 pub(crate) struct Server {
     pub(crate) peer: Peer,
     pub(crate) database: SharedDatabase,
@@ -52,15 +65,7 @@ impl Server {
         let tree = Tree::new(TreeOptions::default());
         let database = Database::new(tree, BTreeMap::new(), Zxid::ZERO, Arc::clone(&auth));
         let database: SharedDatabase = Arc::new(RwLock::new(database));
-        let prepare = PrepareRules {
-            auth,
-            extended_types: false,
-            enforce_quota: false,
-            reconfig_enabled: false,
-            digest: true,
-            close_session_txn: true,
-            epoch_rolls_over: true,
-        };
+        let prepare = prepare_rules(auth);
         let mut rules = PeerRules {
             sid: Sid(1),
             tick_ms: 2000,
