@@ -58,6 +58,8 @@ pub struct Config {
     pub client_host: Option<String>,
     /// `clientPortListenBacklog`; -1 is the system's own.
     pub listen_backlog: i32,
+    /// `zookeeper.nio.numSelectorThreads`: threads that carry connections; `None`: half of the cores.
+    pub client_threads: Option<usize>,
     /// `tickTime`, ms.
     pub tick_ms: u64,
     /// `minSessionTimeout`, ms; `None` is two ticks.
@@ -357,6 +359,7 @@ impl Config {
             client_port: None,
             client_host: None,
             listen_backlog: -1,
+            client_threads: None,
             tick_ms: 3000,
             session_timeout_min_ms: None,
             session_timeout_max_ms: None,

@@ -6,18 +6,19 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::carrier::Carrier;
 use super::connections::{UNSENT_BYTES_MAX, WAITING_BYTES_MAX, WAITING_MAX};
 use super::throttle::Stall;
 use super::tls::Stream;
 use super::{ClientContext, WordAnswer};
 use crate::metrics::Counter;
-use crate::pipeline::{Arrival, Lane, LanePhase, LaneState, Received, WriteRequest, disconnect, greet, receive};
+use crate::pipeline::{Arrival, Lane, LanePhase, LaneState, Received, disconnect, greet, receive};
 use crate::proto::OpCode;
 
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -37,7 +38,10 @@ thread_local! {
 
 pub(super) struct Connection {
     context: Arc<ClientContext>,
+    carrier: Arc<Carrier>,
     lane: Arc<Lane>,
+    /// What the lane wakes it by; `None` before it has run.
+    waker: Option<Waker>,
     stream: Stream,
     /// The beginning of a frame that has not come whole, or frames that have to wait.
     input: BytesMut,
@@ -58,10 +62,12 @@ enum Progress {
 }
 
 impl Connection {
-    pub(super) fn new(context: Arc<ClientContext>, lane: Arc<Lane>, stream: Stream) -> Self {
+    pub(super) fn new(context: Arc<ClientContext>, carrier: Arc<Carrier>, lane: Arc<Lane>, stream: Stream) -> Self {
         Self {
             context,
+            carrier,
             lane,
+            waker: None,
             stream,
             input: BytesMut::new(),
             sending: Vec::new(),
@@ -107,11 +113,12 @@ impl Connection {
     fn next_buffer(&mut self, cx: &Context<'_>) -> bool {
         let sent = std::mem::take(&mut self.sending);
         self.sent = 0;
+        let waker = self.waker.get_or_insert_with(|| self.carrier.waker(cx.waker()));
         let mut state = self.lane.lock();
         if (KEPT_BYTES_MIN..=KEPT_BYTES_MAX).contains(&sent.capacity()) {
             state.recycle(sent);
         }
-        state.set_waker(cx.waker());
+        state.set_waker(waker);
         self.sending = if state.has_out() { state.take_out() } else { Vec::new() };
         !self.sending.is_empty()
     }
@@ -232,7 +239,9 @@ impl Connection {
             }
         }
         self.context.statistics.received(packets);
-        self.hand_over(writes);
+        if !writes.is_empty() {
+            self.carrier.write(writes);
+        }
         // What has waited goes on waiting since then; what came behind it counts as having come with it.
         self.stall = stalls.then(|| {
             let now_ms = self.context.clock.now().steady_ms;
@@ -258,12 +267,6 @@ impl Connection {
             throttles.metrics.count(Counter::stale_requests, 1);
         }
         rules.drop_stale
-    }
-
-    fn hand_over(&self, writes: Vec<WriteRequest>) {
-        if !writes.is_empty() {
-            self.context.owner.write(writes);
-        }
     }
 
     /// The next whole frame, if the lane takes one now.
@@ -358,6 +361,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         disconnect(&self.context.database.read(), &self.lane);
         self.context.connections.remove(&self.lane);
+        self.carrier.hand_over();
         self.context.owner.disconnected(self.lane.id);
     }
 }

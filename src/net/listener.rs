@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::ClientContext;
+use super::carrier::Carrier;
 use super::connection::Connection;
 use super::sockets::listen_on;
 use super::tls::{Gate, Stream, Tls};
@@ -226,6 +227,8 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
 
 /// Carries the connections of one thread.
 async fn carry(context: Arc<ClientContext>, mut accepted: mpsc::Receiver<Accepted>) {
+    let carrier = Carrier::new(Arc::clone(&context.owner));
+    tokio::spawn(Arc::clone(&carrier).run());
     while let Some(Accepted { stream, client, gate }) = accepted.recv().await {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let Some(lane) = context.connections.admit(&context.limits, client, context.clock.now(), &context.statistics)
@@ -235,10 +238,11 @@ async fn carry(context: Arc<ClientContext>, mut accepted: mpsc::Receiver<Accepte
         };
         match set_up(stream, context.limits.keep_alive) {
             Ok(stream) if matches!(gate, Gate::Plain) => {
-                tokio::spawn(Connection::new(Arc::clone(&context), lane, Stream::Plain(stream)));
+                let (context, carrier) = (Arc::clone(&context), Arc::clone(&carrier));
+                tokio::spawn(Connection::new(context, carrier, lane, Stream::Plain(stream)));
             }
             Ok(stream) => {
-                tokio::spawn(carry_secure(Arc::clone(&context), lane, gate, stream));
+                tokio::spawn(carry_secure(Arc::clone(&context), Arc::clone(&carrier), lane, gate, stream));
             }
             Err(error) => {
                 tracing::debug!(%client, %error, "connection lost before it began");
@@ -251,7 +255,13 @@ async fn carry(context: Arc<ClientContext>, mut accepted: mpsc::Receiver<Accepte
 }
 
 /// Carries a connection that may begin with a handshake: its certificate, if there is one, says who the client is (SC-06).
-async fn carry_secure(context: Arc<ClientContext>, lane: Arc<Lane>, gate: Gate, socket: TcpStream) {
+async fn carry_secure(
+    context: Arc<ClientContext>,
+    carrier: Arc<Carrier>,
+    lane: Arc<Lane>,
+    gate: Gate,
+    socket: TcpStream,
+) {
     context.connections.handshakes.fetch_add(1, Relaxed);
     let opened = gate.open_for_client(socket).await;
     context.connections.handshakes.fetch_sub(1, Relaxed);
@@ -262,7 +272,7 @@ async fn carry_secure(context: Arc<ClientContext>, lane: Arc<Lane>, gate: Gate, 
             } else {
                 count_plain(&context, lane.address);
             }
-            Connection::new(context, lane, stream).await;
+            Connection::new(context, carrier, lane, stream).await;
         }
         Err(error) => {
             match error.kind() {

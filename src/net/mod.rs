@@ -4,6 +4,7 @@
 //! written on one thread. A connection is one future; while its client is idle it holds no buffer. The connections
 //! between servers have a runtime of their own.
 
+mod carrier;
 mod connection;
 mod connections;
 mod election;

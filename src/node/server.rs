@@ -229,7 +229,7 @@ impl Server {
             writer: None,
         };
         log.open()?;
-        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let threads = settings.client_threads.unwrap_or_else(client_threads);
         let places = ClientPlaces {
             plain: client_place(settings),
             secure: settings.secure_address.as_ref().map(ClientAddress::listen),
@@ -346,6 +346,12 @@ fn load(
 /// How many txns are kept in memory for learners.
 fn history_txns(settings: &Settings) -> usize {
     settings.ensemble.as_ref().map_or(0, |ensemble| ensemble.rules.history_txns)
+}
+
+/// Half of the cores: who decides, who writes the log and the kernel's side of each packet need the others. With one
+/// thread for each core, a loaded server's threads take turns, and clients wait for those that are not theirs.
+fn client_threads() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 /// Where the client port is at the start.

@@ -28,6 +28,8 @@ pub struct Settings {
     pub tls: TlsConfig,
     /// `clientPortListenBacklog`, -1 for the system's own.
     pub backlog: i32,
+    /// `zookeeper.nio.numSelectorThreads`: threads that carry connections; `None`: half of the cores.
+    pub client_threads: Option<usize>,
     /// `dataDir`.
     pub data_dir: PathBuf,
     /// `dataLogDir`.
@@ -159,6 +161,7 @@ impl Settings {
             secure_address,
             tls: config.tls.clone(),
             backlog: config.listen_backlog,
+            client_threads: config.client_threads,
             data_dir: config.data_dir.clone(),
             data_log_dir: config.data_log_dir.clone().unwrap_or_else(|| config.data_dir.clone()),
             autocreate: config.data_dir_autocreate,
