@@ -112,7 +112,7 @@ mod tests {
 
     fn write() -> WriteRequest {
         let address = ([127, 0, 0, 1], 1).into();
-        let lane = Lane::new(ConnectionId(1), address, 0, Arc::new(ServerStatistics::new(0)));
+        let lane = Lane::new(ConnectionId(1), address, 0, Arc::new(ServerStatistics::default()));
         let (session, op) = (SessionId::NONE, OpCode::SET_DATA);
         WriteRequest { lane, session, xid: 1, op, body: Default::default(), identities: [].into(), received_ms: 0 }
     }

@@ -105,6 +105,10 @@ impl Loading {
 }
 
 impl SnapshotSink for Loading {
+    fn size(&mut self, bytes: u64) {
+        self.database.size(bytes);
+    }
+
     fn session(&mut self, id: SessionId, timeout_ms: i32) {
         self.database.session(id, timeout_ms);
     }

@@ -346,6 +346,10 @@ impl Witness for Firing<'_> {
 }
 
 impl SnapshotSink for LoadDatabase {
+    fn size(&mut self, bytes: u64) {
+        self.loader.size(bytes);
+    }
+
     fn session(&mut self, id: SessionId, timeout_ms: i32) {
         self.sessions.insert(id, timeout_ms);
     }

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 
+use super::compression::Compression;
 use super::disk::{Dir, Disk};
 use super::durable::Durable;
 use super::log_files::{LogFile, LogWalk, Tail, TailKind, files_to_replay, list_logs};
@@ -299,6 +300,9 @@ fn load_snapshot(
         }
         tried += 1;
         let source = disk.open(Dir::Snapshots, &file.name, 0)?;
+        if file.compression == Compression::Plain {
+            restore.size(disk.size(Dir::Snapshots, &file.name)?);
+        }
         match read_snapshot(source, file.compression, &file.name, restore) {
             Ok(trailer) => {
                 restore.snapshot_loaded(file.zxid, &trailer);

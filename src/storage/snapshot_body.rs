@@ -14,6 +14,9 @@ use crate::tree::StoredStat;
 
 /// Who takes what a snapshot holds, in the order of the file.
 pub trait SnapshotSink {
+    /// About how many bytes there will be, if that is known beforehand.
+    fn size(&mut self, _bytes: u64) {}
+
     /// A session and its timeout, ms.
     fn session(&mut self, id: SessionId, timeout_ms: i32);
 

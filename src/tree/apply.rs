@@ -113,7 +113,7 @@ impl Tree {
         let stat = StoredStat { owner: owner.to_stored(), ..StoredStat::of_new(header.zxid.0, header.time_ms) };
         let acl = self.acls.add(create.acl);
         self.raise_parent(header, parent_path, parent, create.parent_cversion);
-        let id = self.attach(path, create.data, &stat, acl)?;
+        let id = self.attach_below(parent, name, path, create.data, &stat, acl);
         self.preserve_absence(id);
         self.account(path, 1, create.data.map_or(0, <[u8]>::len) as i64);
         if let Some(subject) = Quotas::subject(path, LIMITS) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::acls::AclId;
-use super::nodes::ROOT;
+use super::nodes::{ROOT, ZnodeId};
 use super::{StoredStat, Tree, TreeOptions};
 use crate::path::CONFIG;
 use crate::proto::{AclBytes, READ_ACL};
@@ -25,7 +25,24 @@ pub struct TreeLoader {
     tree: Tree,
     acls: HashMap<i64, AclId>,
     unknown_acls: usize,
+    /// The parent of the last znode: often that of the next one.
+    parent: (String, ZnodeId),
+    size: Size,
 }
+
+/// How many znodes are to be expected.
+#[derive(Debug, Default)]
+struct Size {
+    /// Of the whole snapshot, bytes; 0 if that is not known.
+    whole: u64,
+    /// Of the znodes so far, about.
+    seen: u64,
+}
+
+/// Znodes by which the size of the others is judged.
+const SAMPLE: usize = 4096;
+/// Bytes of a znode in a snapshot beside its path and data (storage.md 3.2).
+const ZNODE_BYTES: u64 = 76;
 
 /// Nobody but the super user: what a znode gets whose ACL the snapshot does not hold, until replay repairs it.
 const NOBODY: &[u8] = b"\0\0\0\x01\0\0\0\0\0\0\0\x05world\0\0\0\x06anyone";
@@ -34,7 +51,18 @@ impl TreeLoader {
     /// An empty tree.
     #[must_use]
     pub fn new(options: TreeOptions) -> Self {
-        Self { tree: Tree::bare(options), acls: HashMap::new(), unknown_acls: 0 }
+        Self {
+            tree: Tree::bare(options),
+            acls: HashMap::new(),
+            unknown_acls: 0,
+            parent: (String::new(), ROOT),
+            size: Size::default(),
+        }
+    }
+
+    /// How long the snapshot is, in bytes: then the index of znodes need not grow step by step.
+    pub fn size(&mut self, bytes: u64) {
+        self.size.whole = bytes;
     }
 
     /// One list of the ACL table.
@@ -59,12 +87,31 @@ impl TreeLoader {
             self.root(data, acl, stat);
             return Ok(());
         }
-        if self.tree.nodes.find(path).is_some() {
+        let Some((parent, name)) = self.place(path) else { return Err(SnapshotNodeError::Orphan(path.to_owned())) };
+        if self.tree.nodes.child(parent, name).is_some() {
             return Err(SnapshotNodeError::Twice(path.to_owned()));
         }
-        match self.tree.attach(path, data, stat, acl) {
-            Some(_) => Ok(()),
-            None => Err(SnapshotNodeError::Orphan(path.to_owned())),
+        self.tree.attach_below(parent, name, path, data, stat, acl);
+        self.expect(path.len() + data.map_or(0, <[u8]>::len));
+        Ok(())
+    }
+
+    /// Where the znode at `path` hangs: below whom, and by what name.
+    fn place<'a>(&mut self, path: &'a str) -> Option<(ZnodeId, &'a str)> {
+        let (parent, name) = crate::path::split(path)?;
+        if self.parent.0 != parent {
+            self.parent.1 = self.tree.nodes.find(parent)?;
+            parent.clone_into(&mut self.parent.0);
+        }
+        Some((self.parent.1, name))
+    }
+
+    /// Another znode was loaded, with so many bytes of path and data.
+    fn expect(&mut self, bytes: usize) {
+        self.size.seen += bytes as u64 + ZNODE_BYTES;
+        let count = self.tree.nodes.len();
+        if count == SAMPLE {
+            self.tree.nodes.expect((self.size.whole / (self.size.seen / SAMPLE as u64)) as usize);
         }
     }
 

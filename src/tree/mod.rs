@@ -120,12 +120,25 @@ impl Tree {
     fn attach(&mut self, path: &str, data: Option<&[u8]>, stat: &StoredStat, acl: AclId) -> Option<ZnodeId> {
         let (parent, name) = crate::path::split(path)?;
         let parent = self.nodes.find(parent)?;
+        Some(self.attach_below(parent, name, path, data, stat, acl))
+    }
+
+    /// The same below a parent that is known, which has no child of that name.
+    fn attach_below(
+        &mut self,
+        parent: ZnodeId,
+        name: &str,
+        path: &str,
+        data: Option<&[u8]>,
+        stat: &StoredStat,
+        acl: AclId,
+    ) -> ZnodeId {
         let id = self.nodes.insert(parent, Znode::new(name, data, acl));
         self.nodes.set_stat(id, stat);
         self.own(id, stat.owner);
         self.bytes += (path.len() + data.map_or(0, <[u8]>::len)) as u64;
         self.add_digest(path, id);
-        Some(id)
+        id
     }
 
     /// Takes a znode and all below it out of the tree and of every index.

@@ -27,6 +27,9 @@ const NONE: ZnodeId = u32::MAX;
 const CHUNK: usize = 4096;
 const ANNEX_CHUNK: usize = 1024;
 
+/// No room is made for more znodes than these beforehand, whatever size a file has.
+const ZNODES_EXPECTED_MAX: usize = 1 << 26;
+
 const NULL_DATA: u32 = 1 << 31;
 const NAME_LENGTH_MAX: u32 = NULL_DATA - 1;
 
@@ -97,8 +100,17 @@ impl Znode {
     }
 
     pub(crate) fn set_data(&mut self, data: Option<&[u8]>) {
-        let old = std::mem::take(&mut self.bytes);
-        self.set_bytes(&old[..self.name_end()], data);
+        let name_end = self.name_end();
+        match data {
+            Some(data) if self.data_length() == data.len() => {
+                self.name_length &= !NULL_DATA;
+                self.bytes[name_end..].copy_from_slice(data);
+            }
+            _ => {
+                let old = std::mem::take(&mut self.bytes);
+                self.set_bytes(&old[..name_end], data);
+            }
+        }
     }
 
     fn name_end(&self) -> usize {
@@ -193,6 +205,13 @@ impl Nodes {
         rest.split('/').try_fold(ROOT, |at, name| self.child(at, name))
     }
 
+    /// Makes room in the index for so many znodes in all. A wrong guess costs memory or time, and nothing else.
+    pub(crate) fn expect(&mut self, znodes: usize) {
+        let more = znodes.min(ZNODES_EXPECTED_MAX).saturating_sub(self.index.len());
+        let Self { index, chunks, hasher, .. } = self;
+        index.reserve(more, |&id| rehash(chunks, hasher, id));
+    }
+
     /// Puts a new child into the tree. The caller knows that the parent has none of that name.
     pub(crate) fn insert(&mut self, parent: ZnodeId, znode: Znode) -> ZnodeId {
         let hash = hash(&self.hasher, parent, znode.name_bytes());
@@ -206,10 +225,7 @@ impl Nodes {
         let znode = self.get_mut(id);
         (znode.parent, znode.next, znode.prev) = (parent, first, NONE);
         let Self { index, chunks, hasher, .. } = self;
-        index.insert_unique(hash, id, |&id| {
-            let znode = &chunks[id as usize / CHUNK][id as usize % CHUNK];
-            self::hash(hasher, znode.parent, znode.name_bytes())
-        });
+        index.insert_unique(hash, id, |&id| rehash(chunks, hasher, id));
         id
     }
 
@@ -383,6 +399,11 @@ fn hash(state: &FixedState, parent: ZnodeId, name: &[u8]) -> u64 {
     hasher.write_u32(parent);
     hasher.write(name);
     hasher.finish()
+}
+
+fn rehash(chunks: &[Box<[Znode]>], state: &FixedState, id: ZnodeId) -> u64 {
+    let znode = &chunks[id as usize / CHUNK][id as usize % CHUNK];
+    hash(state, znode.parent, znode.name_bytes())
 }
 
 #[cfg(test)]
