@@ -16,7 +16,7 @@ use zkd::pipeline::{
 use zkd::session::Negotiation;
 use zkd::storage::Durable;
 use zkd::storage::epochs::Epochs;
-use zkd::tree::{Tree, TreeOptions};
+use zkd::tree::{Tree, TreeOptions, TtlMarks};
 
 const RULES: ReceiveRules =
     ReceiveRules {
@@ -34,7 +34,7 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let auth = Arc::new(AuthRules::default());
-        let tree = Tree::new(TreeOptions { hash_seed: 1, extended_types: true, digest: true });
+        let tree = Tree::new(TreeOptions { hash_seed: 1, ttl_marks: TtlMarks::TopByte, digest: true });
         let database = Database::new(tree, BTreeMap::new(), Zxid::ZERO, Arc::clone(&auth));
         let database: SharedDatabase = Arc::new(RwLock::new(database));
         let rules = PeerRules {

@@ -69,6 +69,7 @@ const KEYS: &[(&str, Apply)] = &[
     ("autopurge.snapRetainCount", |c, v| number(v, ANY).map(|v: i64| c.purge_keep = v.max(3) as usize)),
     ("autopurge.purgeInterval", |c, v| number(v, ANY).map(|v: i64| c.purge_hours = v.max(0) as u64)),
     ("extendedTypesEnabled", |c, v| flag(v).map(|v| c.extended_types = v)),
+    ("emulate353TTLNodes", |c, v| flag(v).map(|v| c.emulate_353 = v)),
     ("enforceQuota", |c, v| flag(v).map(|v| c.enforce_quota = v)),
     ("skipACL", |c, v| flag(v).map(|v| c.skip_acl = v)),
     ("znode.container.checkIntervalMs", |c, v| number(v, POSITIVE).map(|v| c.container_check_ms = v)),
@@ -153,7 +154,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("admin.portUnification", "false", NO_ADMIN_TLS),
     ("admin.forceHttps", "false", NO_ADMIN_TLS),
     ("admin.needClientAuth", "false", NO_ADMIN_TLS),
-    ("emulate353TTLNodes", "false", "zkd does not read the TTL znodes of 3.5.3 and before"),
 ];
 const NO_SASL: &str = "zkd does not have SASL yet";
 const NO_ADMIN_TLS: &str = "the admin server of zkd does not have TLS yet";

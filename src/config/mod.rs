@@ -126,6 +126,8 @@ pub struct Config {
     pub purge_hours: u64,
     /// `extendedTypesEnabled`.
     pub extended_types: bool,
+    /// `emulate353TTLNodes`; without `extendedTypesEnabled` it has no effect.
+    pub emulate_353: bool,
     /// `enforceQuota`.
     pub enforce_quota: bool,
     /// `skipACL`.
@@ -393,6 +395,7 @@ impl Config {
             purge_keep: 3,
             purge_hours: 0,
             extended_types: false,
+            emulate_353: false,
             enforce_quota: false,
             skip_acl: false,
             container_check_ms: 60_000,

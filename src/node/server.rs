@@ -133,7 +133,7 @@ impl Server {
             autocreate: settings.autocreate,
         })?);
         let seed = seed(&clock);
-        let tree = TreeOptions { hash_seed: seed, extended_types: settings.extended_types, digest: settings.digest };
+        let tree = TreeOptions { hash_seed: seed, ttl_marks: settings.ttl_marks, digest: settings.digest };
         let (database, history, recovered) = load(settings, &disk, tree, &metrics)?;
         if let Some(user) = &settings.audit {
             database.write().audit_as(user);

@@ -14,7 +14,7 @@ use crate::pipeline::{EarlyRules, LargeRequestRules, ReceiveRules};
 use crate::session::Negotiation;
 use crate::storage::compression::Compression;
 use crate::storage::recovery::RecoveryOptions;
-use crate::tree::TreeOptions;
+use crate::tree::{TreeOptions, TtlMarks};
 use crate::zab::{ElectionRules, Ensemble, EnsembleError, Membership};
 
 /// Everything a server is started with.
@@ -50,6 +50,8 @@ pub struct Settings {
     pub auth: AuthRules,
     /// `zookeeper.extendedTypesEnabled`.
     pub extended_types: bool,
+    /// The same, and `zookeeper.emulate353TTLNodes`.
+    pub ttl_marks: TtlMarks,
     /// `zookeeper.enforceQuota`.
     pub enforce_quota: bool,
     /// `reconfigEnabled`.
@@ -178,6 +180,11 @@ impl Settings {
             },
             auth: auth(config)?,
             extended_types: config.extended_types,
+            ttl_marks: match (config.extended_types, config.emulate_353) {
+                (false, _) => TtlMarks::None,
+                (true, false) => TtlMarks::TopByte,
+                (true, true) => TtlMarks::TopBit,
+            },
             enforce_quota: config.enforce_quota,
             reconfig_enabled: config.reconfig,
             digest: config.digest,

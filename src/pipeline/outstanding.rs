@@ -173,8 +173,8 @@ impl Outstanding {
         if self.by_path.is_empty() {
             return paths;
         }
-        let extended = tree.options().extended_types;
-        let is_mine = |znode: &FutureZnode| Owner::from_stored(znode.stat.owner, extended) == Owner::Session(session);
+        let marks = tree.options().ttl_marks;
+        let is_mine = |znode: &FutureZnode| Owner::from_stored(znode.stat.owner, marks) == Owner::Session(session);
         // One that is being deleted may be there again, and be somebody else's.
         let stays = |record: &Record| record.znode.as_ref().is_some_and(is_mine);
         paths.retain(|path| self.by_path.get(path.as_str()).is_none_or(stays));

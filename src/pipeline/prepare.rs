@@ -22,7 +22,7 @@ use crate::txn::{CreateKind, CreateTxn, SetAclTxn, SetDataTxn, Txn, TxnDigest, T
 pub struct PrepareRules {
     /// Who may do what.
     pub auth: Arc<AuthRules>,
-    /// `zookeeper.extendedTypesEnabled`: TTL znodes.
+    /// `zookeeper.extendedTypesEnabled`: TTL znodes may be made.
     pub extended_types: bool,
     /// `zookeeper.enforceQuota`: refuse beyond hard limits.
     pub enforce_quota: bool,
@@ -345,7 +345,7 @@ impl Prepare {
         if self.outstanding.find(asked.tree, &path).is_some() {
             return Err(ErrorCode::NODE_EXISTS);
         }
-        if let Owner::Session(_) = Owner::from_stored(parent.stat.owner, self.rules.extended_types) {
+        if let Owner::Session(_) = Owner::from_stored(parent.stat.owner, asked.tree.options().ttl_marks) {
             return Err(ErrorCode::NO_CHILDREN_FOR_EPHEMERALS);
         }
         // A limit on the root is none; Apache dies applying it (client-protocol.md 5.4).
@@ -540,7 +540,7 @@ impl Prepare {
         if znode.num_children > 0 {
             return Err(ErrorCode::NOT_EMPTY);
         }
-        if let Owner::Session(_) = Owner::from_stored(znode.stat.owner, self.rules.extended_types) {
+        if let Owner::Session(_) = Owner::from_stored(znode.stat.owner, asked.tree.options().ttl_marks) {
             return Err(ErrorCode::BAD_VERSION);
         }
         Txn::Delete(path.into()).encode(OpCode::DELETE_CONTAINER, out);

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use acls::AclId;
 pub use apply::{Change, Witness};
 pub use load::{SnapshotNodeError, TreeLoader};
-pub use owner::{Owner, TTL_MAX_MS};
+pub use owner::{Owner, TTL_MAX_MS, TtlMarks};
 pub use quota::{LIMITS, Limits, STATS, Usage};
 pub use read::ZnodeRef;
 pub use stat::StoredStat;
@@ -41,15 +41,15 @@ pub use walk::Walked;
 pub struct TreeOptions {
     /// Seeds the hash tables; clients choose names, so they should not know it.
     pub hash_seed: u64,
-    /// `zookeeper.extendedTypesEnabled`: TTL znodes (NO-12).
-    pub extended_types: bool,
+    /// `zookeeper.extendedTypesEnabled`, `zookeeper.emulate353TTLNodes`: which owners mark TTL znodes.
+    pub ttl_marks: TtlMarks,
     /// `zookeeper.digest.enabled`: keep the tree digest (ST-16).
     pub digest: bool,
 }
 
 impl Default for TreeOptions {
     fn default() -> Self {
-        Self { hash_seed: 0, extended_types: false, digest: true }
+        Self { hash_seed: 0, ttl_marks: TtlMarks::None, digest: true }
     }
 }
 
@@ -161,7 +161,7 @@ impl Tree {
     }
 
     fn own(&mut self, id: ZnodeId, owner: i64) {
-        match Owner::from_stored(owner, self.options.extended_types) {
+        match Owner::from_stored(owner, self.options.ttl_marks) {
             Owner::Nobody => {}
             Owner::Session(session) => {
                 self.ephemerals.entry(session).or_default().insert(id);
@@ -176,7 +176,7 @@ impl Tree {
     }
 
     fn disown(&mut self, id: ZnodeId) {
-        match Owner::from_stored(self.nodes.stat(id).owner, self.options.extended_types) {
+        match Owner::from_stored(self.nodes.stat(id).owner, self.options.ttl_marks) {
             Owner::Nobody => {}
             Owner::Session(session) => {
                 if let Some(znodes) = self.ephemerals.get_mut(&session) {

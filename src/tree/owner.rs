@@ -15,19 +15,38 @@ pub enum Owner {
     Ttl(i64),
 }
 
+/// Which stored numbers mark a znode with a time to live, and not a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TtlMarks {
+    /// None.
+    #[default]
+    None,
+    /// Those with 0xff in their top byte: `zookeeper.extendedTypesEnabled` (NO-12).
+    TopByte,
+    /// Every negative number but a container's: `zookeeper.emulate353TTLNodes` as well (NO-13). That is what 3.5.3 stored.
+    /// Sessions that a server with a number above 127 has given out look the same.
+    TopBit,
+}
+
 const CONTAINER: i64 = i64::MIN;
 const TTL_MARK: i64 = 0xff << 56;
 /// The longest time to live, ms: 40 bits.
 pub const TTL_MAX_MS: i64 = (1 << 40) - 1;
 
 impl Owner {
-    /// Reads the stored number. Without `extended_types` a TTL mark counts as a session.
+    /// Reads the stored number. A mark that does not count is a session. Of what 3.5.3 stored, as with the reference, the
+    /// lower 40 bits are the time to live.
     #[must_use]
-    pub const fn from_stored(owner: i64, extended_types: bool) -> Self {
+    pub const fn from_stored(owner: i64, marks: TtlMarks) -> Self {
+        let is_ttl = match marks {
+            TtlMarks::None => false,
+            TtlMarks::TopByte => owner & (0xffff << 40 | TTL_MARK) == TTL_MARK,
+            TtlMarks::TopBit => owner < 0,
+        };
         match owner {
             0 => Self::Nobody,
             CONTAINER => Self::Container,
-            _ if extended_types && owner & (0xffff << 40 | TTL_MARK) == TTL_MARK => Self::Ttl(owner & TTL_MAX_MS),
+            _ if is_ttl => Self::Ttl(owner & TTL_MAX_MS),
             _ => Self::Session(SessionId(owner)),
         }
     }
@@ -60,9 +79,20 @@ mod tests {
     #[test]
     fn every_owner_round_trips() {
         for owner in [Owner::Nobody, Owner::Session(SessionId(1 << 56)), Owner::Container, Owner::Ttl(TTL_MAX_MS)] {
-            assert_eq!(Owner::from_stored(owner.to_stored(), true), owner);
+            assert_eq!(Owner::from_stored(owner.to_stored(), TtlMarks::TopByte), owner);
+            assert_eq!(Owner::from_stored(owner.to_stored(), TtlMarks::TopBit), owner);
         }
         let ttl = Owner::Ttl(5).to_stored();
-        assert_eq!(Owner::from_stored(ttl, false), Owner::Session(SessionId(ttl)));
+        assert_eq!(Owner::from_stored(ttl, TtlMarks::None), Owner::Session(SessionId(ttl)));
+    }
+
+    #[test]
+    fn marks_of_3_5_3_count_where_they_are_asked_for() {
+        for (stored, ttl_ms) in
+            [(i64::MIN | 5, 5), (i64::MIN | 1 << 59, 0), (i64::MIN | 1 << 40 | 7, 7), (-1, TTL_MAX_MS)]
+        {
+            assert_eq!(Owner::from_stored(stored, TtlMarks::TopBit), Owner::Ttl(ttl_ms));
+            assert_eq!(Owner::from_stored(stored, TtlMarks::TopByte), Owner::Session(SessionId(stored)));
+        }
     }
 }

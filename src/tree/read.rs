@@ -168,7 +168,7 @@ impl Tree {
             version: stored.version,
             cversion: stored.cversion.wrapping_mul(2).wrapping_sub(num_children),
             aversion: stored.aversion,
-            ephemeral_owner: Owner::from_stored(stored.owner, self.options.extended_types).visible(),
+            ephemeral_owner: Owner::from_stored(stored.owner, self.options.ttl_marks).visible(),
             data_length: self.nodes.get(id).data_length() as i32,
             num_children,
             pzxid: stored.pzxid,
@@ -176,6 +176,6 @@ impl Tree {
     }
 
     fn owner(&self, id: ZnodeId) -> Owner {
-        Owner::from_stored(self.nodes.stat(id).owner, self.options.extended_types)
+        Owner::from_stored(self.nodes.stat(id).owner, self.options.ttl_marks)
     }
 }

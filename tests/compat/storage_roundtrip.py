@@ -3,15 +3,19 @@
     storage_roundtrip.py --zkd target/release/zkd
 
 One data directory passes from server to server; each writes more before it is stopped or killed, and the next one must
-show, through the wire, exactly what the one before showed. Then every session must be there to come back to.
+show, through the wire, exactly what the one before showed. Then every session must be there to come back to. TTL znodes
+as 3.5.3 stored them mean to each what they mean to the other.
 """
 import argparse
 import os
 import shutil
 import sys
+import struct
 import tempfile
+import zlib
 
 import servers
+from ensemble import poll
 from wire import Client, Refused, w
 
 EXTRA = {"extendedTypesEnabled": "true", "preAllocSize": "64",
@@ -119,6 +123,62 @@ def pass_on(kinds, often, kill, compression=""):
         shutil.rmtree(work, ignore_errors=True)
 
 
+SEAL = struct.Struct(">qi1s")
+
+
+def as_3_5_3_wrote(data_dir, owners):
+    """Changes owners in the only snapshot, which has nothing but a checksum behind its znodes."""
+    directory = os.path.join(data_dir, "version-2")
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if name.startswith("log."):
+            os.remove(path)
+        elif name.startswith("snapshot."):
+            with open(path, "rb") as f:
+                body = f.read()[:-SEAL.size]
+            for new, old in owners.items():
+                pattern = struct.pack(">Q", new)
+                assert body.count(pattern) == 1, (name, hex(new), body.count(pattern))
+                body = body.replace(pattern, struct.pack(">Q", old))
+            with open(path, "wb") as f:
+                f.write(body + SEAL.pack(zlib.adler32(body), 1, b"/"))
+
+
+def old_ttls(kind, maker):
+    """What becomes of such znodes, with emulate353TTLNodes and without."""
+    plain = {"extendedTypesEnabled": "true", "digest.enabled": "false", "serializeLastProcessedZxid.enabled": "false"}
+    # Bit 63 is the mark, and the lower 40 bits count.
+    owners = {0xff00000000000000 | 3600001: 1 << 63 | 3600001, 0xff00000000000000 | 3600002: 1 << 63 | 1 << 50 | 1}
+    seen = []
+    for emulates in ("true", "false"):
+        work = tempfile.mkdtemp(prefix="zk-roundtrip-")
+        try:
+            with maker(data_dir=work, extra=plain) as server, Client(server.port) as client:
+                for path, ttl in (("/stays", 3600001), ("/goes", 3600002)):
+                    client.call("createTTL", w.ustr(path) + w.buf(b"t") + w.acls(w.OPEN_ACL) + w.i32(5) + w.i64(ttl))
+                client.end()
+            # A snapshot is taken at the start.
+            with servers.Apache39(data_dir=work, extra=plain):
+                pass
+            for name in sorted(os.listdir(os.path.join(work, "version-2")))[:-1]:
+                if name.startswith("snapshot."):
+                    os.remove(os.path.join(work, "version-2", name))
+            as_3_5_3_wrote(work, owners)
+            extra = {**plain, "emulate353TTLNodes": emulates, "znode.container.checkIntervalMs": "100"}
+            with kind(data_dir=work, extra=extra) as server, Client(server.port) as client:
+                if emulates == "true":
+                    poll(lambda: "/goes" not in client.tree(), 20, "a znode that is due is not removed")
+                    client.create("/stays/child")
+                    client.delete("/stays/child")
+                seen.append(client.tree())
+                client.end()
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    for tree in seen:
+        tree.pop("/zookeeper/config")
+    return seen
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--zkd", required=True)
@@ -137,6 +197,10 @@ def main():
     for compression in ("gz", "snappy"):
         znodes += pass_on((zkd, apache, zkd, apache, zkd), True, True, compression)
         turns += 5
+    ours, theirs = old_ttls(zkd, zkd), old_ttls(servers.Apache39, zkd)
+    assert "/stays" in ours[0] and "/goes" not in ours[0] and "/stays" not in ours[1], ours
+    assert [set(tree) for tree in ours] == [set(tree) for tree in theirs], (ours, theirs)
+    assert ours[0]["/stays"][1]["ephemeralOwner"] == theirs[0]["/stays"][1]["ephemeralOwner"] == 0, (ours, theirs)
     print("%d turns, %d znodes compared at their ends, no difference" % (turns, znodes))
     return 0
 

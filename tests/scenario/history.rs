@@ -12,14 +12,14 @@ use zkd::storage::compression::Compression;
 use zkd::storage::recovery::Restore;
 use zkd::storage::snapshot::{SnapshotDigest, Trailer};
 use zkd::storage::snapshot_files::{SnapshotFile, write_snapshot};
-use zkd::tree::{TreeOptions, Walked};
+use zkd::tree::{TreeOptions, TtlMarks, Walked};
 use zkd::txn::{CreateKind, CreateTxn, Entry, Txn, TxnDigest, TxnHeader};
 use zkd::zab::Logged;
 
 use super::disk::SimDisk;
 use super::log::{SimLog, Started};
 
-pub(crate) const TREE: TreeOptions = TreeOptions { hash_seed: 7, extended_types: false, digest: true };
+pub(crate) const TREE: TreeOptions = TreeOptions { hash_seed: 7, ttl_marks: TtlMarks::None, digest: true };
 
 /// Reads a number as txns are written.
 pub(crate) fn zxid(text: &str) -> Zxid {

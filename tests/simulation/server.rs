@@ -16,7 +16,7 @@ use zkd::session::Negotiation;
 use zkd::storage::Durable;
 use zkd::storage::epochs::{Epochs, open_epochs};
 use zkd::storage::recovery::{Origin, RecoveryOptions, consume_marker, recover};
-use zkd::tree::TreeOptions;
+use zkd::tree::{TreeOptions, TtlMarks};
 use zkd::zab::{ElectionRules, Ensemble, LeaderStream, LearnerStream, Logged, Membership};
 
 use super::disk::SimDisk;
@@ -208,7 +208,7 @@ impl World {
         }
         let seed = self.random.u64(..);
         let auth = Arc::new(AuthRules { skip_acl: self.plan.reconfigures, ..AuthRules::default() });
-        let tree = TreeOptions { hash_seed: seed, extended_types: false, digest: true };
+        let tree = TreeOptions { hash_seed: seed, ttl_marks: TtlMarks::None, digest: true };
         let server = &mut self.servers[node];
         (server.powered, server.paused, server.starting) = (true, false, false);
         server.boots += 1;

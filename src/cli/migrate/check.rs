@@ -108,6 +108,7 @@ fn same_everywhere(config: &Config) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("digest.enabled", config.digest.to_string()),
         ("extendedTypesEnabled", config.extended_types.to_string()),
+        ("emulate353TTLNodes", config.emulate_353.to_string()),
         ("closeSessionTxn.enabled", config.close_session_txn.to_string()),
         ("jute.maxbuffer", config.frame_bytes_max.to_string()),
         ("reconfigEnabled", config.reconfig.to_string()),
@@ -141,8 +142,7 @@ fn look_at_data(settings: &Settings, config: &Config, report: &mut Report) -> an
         current_epoch: read_epoch(&disk, EpochFile::Current)?,
         ..Data::default()
     };
-    let tree =
-        TreeOptions { extended_types: settings.extended_types, digest: settings.digest, ..TreeOptions::default() };
+    let tree = TreeOptions { ttl_marks: settings.ttl_marks, digest: settings.digest, ..TreeOptions::default() };
     let mut loading = Loading::new(tree, 0);
     let recovered = recover(&disk, &settings.recovery, &mut loading)?;
     report.notes.extend(recovered.notes.iter().map(|note| format!("at its start, zkd: {note}")));
