@@ -76,7 +76,7 @@ pub struct AuthRules {
     pub super_digest: Option<Box<str>>,
     /// Whether the scheme x509 counts.
     pub x509_enabled: bool,
-    /// `zookeeper.X509AuthenticationProvider.superUser`: whoever has this name is meant by every entry of the scheme.
+    /// `zookeeper.X509AuthenticationProvider.superUser`: whoever has this name may do everything.
     pub x509_super: Option<Box<str>>,
     /// `zookeeper.enforce.auth.schemes` when `zookeeper.enforce.auth.enabled`; empty is no enforcement.
     pub enforced_schemes: Vec<Box<str>>,
@@ -122,7 +122,7 @@ impl AuthRules {
         match scheme {
             IP => ip::matches(id, &identity.id),
             DIGEST => self.digest_enabled && id == &*identity.id,
-            X509 => self.x509_enabled && (id == &*identity.id || self.x509_super.as_deref() == Some(&*identity.id)),
+            X509 => self.x509_enabled && id == &*identity.id,
             _ => false,
         }
     }
@@ -203,9 +203,19 @@ impl AuthRules {
                 Some(identities)
             }
             // The certificate was shown before; what the packet says counts for nothing.
-            X509 if self.x509_enabled => known.iter().find(|one| &*one.scheme == X509).map(|one| vec![one.clone()]),
+            X509 if self.x509_enabled => {
+                known.iter().find(|one| &*one.scheme == X509).map(|one| self.certified(&one.id))
+            }
             _ => None,
         }
+    }
+
+    /// What a client is that has shown a certificate of this subject (AC-10).
+    #[must_use]
+    pub fn certified(&self, subject: &str) -> Vec<Identity> {
+        let is_super = self.x509_super.as_deref() == Some(subject);
+        let super_user = is_super.then(|| Identity::new(SUPER, ""));
+        super_user.into_iter().chain([Identity::x509(subject)]).collect()
     }
 
     /// Whether a connection may send requests at all (AC-15).
@@ -284,7 +294,7 @@ mod tests {
         let rules = AuthRules { x509_enabled: true, x509_super: Some("CN=root".into()), ..AuthRules::default() };
         let allows = |rules: &AuthRules, subject: &str| {
             let acl = AclBytes::encode_list(&[entry(31, "x509", "CN=a,O=b")]);
-            rules.allows(AclBytes::decode(&acl).unwrap().1, Perms(0), Perms::READ, &[Identity::x509(subject)])
+            rules.allows(AclBytes::decode(&acl).unwrap().1, Perms(0), Perms::READ, &rules.certified(subject))
         };
         assert!(allows(&rules, "CN=a,O=b") && !allows(&rules, "CN=a, O=b") && !allows(&rules, "CN=other"));
         assert!(allows(&rules, "CN=root"));

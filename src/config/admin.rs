@@ -1,8 +1,8 @@
 //! The admin server and the provider of metrics; and what the reference takes for system properties.
 
-use super::{Config, Place, Setting};
+use super::{Config, Place, Setting, TlsSide};
 
-/// The keys of the admin server. Defaults are the reference's (CF-28, CF-29, CF-32).
+/// The keys of the admin server. Defaults are the reference's (CF-28, CF-29, CF-31, CF-32).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AdminConfig {
     /// `admin.enableServer`.
@@ -21,6 +21,29 @@ pub struct AdminConfig {
     pub restore: bool,
     /// `admin.rateLimiterIntervalInMS`.
     pub interval_ms: u64,
+    /// `admin.portUnification`: it takes TLS as well.
+    pub takes_tls: bool,
+    /// `admin.forceHttps`: it takes nothing else.
+    pub only_tls: bool,
+    /// `admin.needClientAuth`: whoever comes with TLS has to show a certificate.
+    pub needs_certificates: bool,
+}
+
+impl AdminConfig {
+    /// Whether there is TLS, with the stores of `ssl.quorum.*`.
+    #[must_use]
+    pub const fn has_tls(&self) -> bool {
+        self.enabled && (self.takes_tls || self.only_tls)
+    }
+
+    /// What its TLS lacks.
+    pub(super) fn check(&self, stores: &TlsSide) -> Result<(), String> {
+        if !self.has_tls() {
+            return Ok(());
+        }
+        let why = if self.only_tls { "admin.forceHttps" } else { "admin.portUnification" };
+        stores.check(why, "ssl.quorum.", self.needs_certificates)
+    }
 }
 
 impl Default for AdminConfig {
@@ -34,6 +57,9 @@ impl Default for AdminConfig {
             snapshot: true,
             restore: true,
             interval_ms: 300_000,
+            takes_tls: false,
+            only_tls: false,
+            needs_certificates: false,
         }
     }
 }
@@ -162,6 +188,23 @@ mod tests {
             ("zookeeper.ssl.keyStore.password", "(hidden)"),
         ];
         assert_eq!(properties, expected);
+    }
+
+    #[test]
+    fn tls_of_the_admin_server_needs_stores() {
+        let set = |text: &str| {
+            let text = format!("dataDir=/d\nadmin.needClientAuth=true\n{text}");
+            Config::parse("z", &text, &[]).map_err(|error| error.to_string())
+        };
+        assert!(!set("").expect("http").admin.has_tls(), "there is no TLS that could need certificates");
+        let why = set("admin.forceHttps=true").unwrap_err();
+        assert!(why.starts_with("z: admin.forceHttps needs ssl.quorum.keyStore.location"), "{why}");
+        let key = "ssl.quorum.keyStore.location=/k.pem\nadmin.portUnification=true\n";
+        let why = set(key).unwrap_err();
+        assert!(why.starts_with("z: admin.portUnification needs ssl.quorum.trustStore.location"), "{why}");
+        assert!(set(&format!("{key}admin.needClientAuth=false")).expect("nobody is asked").admin.has_tls());
+        assert!(set(&format!("{key}ssl.quorum.trustStore.location=/t.pem")).is_ok());
+        assert!(set("admin.forceHttps=true\nadmin.enableServer=false").is_ok());
     }
 
     #[test]

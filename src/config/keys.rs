@@ -97,6 +97,9 @@ const KEYS: &[(&str, Apply)] = &[
     ("admin.serverPort", |c, v| number(v, 0..=65_535).map(|v| c.admin.port = v)),
     ("admin.commandURL", |c, v| url(v).map(|v| c.admin.command_url = v)),
     ("admin.idleTimeout", |c, v| number(v, POSITIVE).map(|v| c.admin.idle_ms = v)),
+    ("admin.portUnification", |c, v| flag(v).map(|v| c.admin.takes_tls = v)),
+    ("admin.forceHttps", |c, v| flag(v).map(|v| c.admin.only_tls = v)),
+    ("admin.needClientAuth", |c, v| flag(v).map(|v| c.admin.needs_certificates = v)),
     ("admin.snapshot.enabled", |c, v| flag(v).map(|v| c.admin.snapshot = v)),
     ("admin.restore.enabled", |c, v| flag(v).map(|v| c.admin.restore = v)),
     ("admin.rateLimiterIntervalInMS", |c, v| number(v, NATURAL).map(|v| c.admin.interval_ms = v)),
@@ -148,15 +151,9 @@ const KEYS: &[(&str, Apply)] = &[
 ];
 
 /// Settings that would have to be obeyed and are not: refused when they switch something on, for this reason.
-const REFUSED: &[(&str, &str, &str)] = &[
-    ("quorum.auth.enableSasl", "false", NO_SASL),
-    ("sessionRequireClientSASLAuth", "false", NO_SASL),
-    ("admin.portUnification", "false", NO_ADMIN_TLS),
-    ("admin.forceHttps", "false", NO_ADMIN_TLS),
-    ("admin.needClientAuth", "false", NO_ADMIN_TLS),
-];
+const REFUSED: &[(&str, &str, &str)] =
+    &[("quorum.auth.enableSasl", "false", NO_SASL), ("sessionRequireClientSASLAuth", "false", NO_SASL)];
 const NO_SASL: &str = "zkd does not have SASL yet";
-const NO_ADMIN_TLS: &str = "the admin server of zkd does not have TLS yet";
 
 /// Keys as the reference's documentation spells them, though nobody reads them so; and the key that is read.
 const MISSPELT: &[(&str, &str)] = &[

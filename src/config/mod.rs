@@ -460,7 +460,7 @@ impl Config {
         if self.client_host.is_some() && self.client_port.is_none() {
             return fail("clientPortAddress is set but clientPort is not");
         }
-        if let Err(reason) = self.tls.check() {
+        if let Err(reason) = self.tls.check().and_then(|()| self.admin.check(&self.tls.quorum_side)) {
             return fail(&reason);
         }
         if self.tls.leaves_names_unchecked() {

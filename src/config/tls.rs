@@ -245,7 +245,7 @@ impl TlsSide {
         }
     }
 
-    fn check(&self, why: &str, prefix: &str, trusts: bool) -> Result<(), String> {
+    pub(super) fn check(&self, why: &str, prefix: &str, trusts: bool) -> Result<(), String> {
         if self.key_store.location.is_none() {
             return Err(format!("{why} needs {prefix}keyStore.location: this server's key and certificates"));
         }

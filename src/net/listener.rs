@@ -18,7 +18,6 @@ use super::carrier::Carrier;
 use super::connection::Connection;
 use super::sockets::listen_on;
 use super::tls::{Gate, Stream, Tls};
-use crate::auth::Identity;
 use crate::metrics::Counter;
 use crate::pipeline::Lane;
 
@@ -268,7 +267,9 @@ async fn carry_secure(
     match opened {
         Ok(stream) => {
             if stream.is_secure() {
-                lane.secure(stream.subject().map(|subject| Identity::x509(&subject)));
+                let subject = stream.subject();
+                let certified = |subject: String| context.database.read().auth().certified(&subject);
+                lane.secure(subject.map(certified).unwrap_or_default());
             } else {
                 count_plain(&context, lane.address);
             }

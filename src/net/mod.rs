@@ -22,7 +22,7 @@ pub use peers::Addresses;
 pub use quorum::{QuorumNet, QuorumPort};
 pub(crate) use sockets::listen_on;
 pub use throttle::{ConnectionThrottleRules, RequestThrottleRules, Throttles};
-pub use tls::{Security, Tls, TlsError};
+pub use tls::{Gate, Security, Stream, Tls, TlsError};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -17,15 +17,15 @@ use super::rim::{ClientPlace, LogFiles, NO_PORT, Others, Rim, report};
 use super::settings::{EnsembleSettings, Settings};
 use super::snapshots::{Snapshots, purge_old};
 use crate::admin::{
-    AdminServer, EnsembleFacts, Facts, HttpError, MetricsServer, PrometheusFacts, SharedStanding, TRACE_MASK, View,
-    Words,
+    AdminRules, AdminServer, EnsembleFacts, Facts, HttpError, MetricsServer, PrometheusFacts, SharedStanding,
+    TRACE_MASK, View, Words,
 };
 use crate::config::{ClientAddress, TlsConfig};
 use crate::disk::{Directories, OpenError, RealDisk};
 use crate::ids::{Sid, Zxid};
 use crate::metrics::{Basic, Metrics};
 use crate::net::{
-    Addresses, ClientContext, ClientPlaces, ClientPort, Clock, Connections, ElectionNet, ElectionPort, Inbox,
+    Addresses, ClientContext, ClientPlaces, ClientPort, Clock, Connections, ElectionNet, ElectionPort, Gate, Inbox,
     ListenError, QuorumNet, QuorumPort, Security, Throttles, Tls, TlsError, listen,
 };
 use crate::peer::{Beginning, Loading, Mode, Peer, PeerRules, Standing};
@@ -122,8 +122,8 @@ impl Server {
     /// See [`ServerError`].
     pub fn start(settings: &Settings) -> Result<Self, ServerError> {
         let started = Instant::now();
-        let secrets = Secrets::load(&settings.tls)?;
-        let (admin, metrics_server) = open_http(settings)?;
+        let secrets = Secrets::load(settings)?;
+        let (admin, metrics_server) = open_http(settings, &secrets)?;
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let started_ms = clock.now().steady_ms;
@@ -302,10 +302,21 @@ impl Server {
 }
 
 /// Opens the ports for HTTP: whoever cannot have them learns it before anything is read.
-fn open_http(settings: &Settings) -> Result<(Option<AdminServer>, Option<MetricsServer>), ServerError> {
+fn open_http(
+    settings: &Settings,
+    secrets: &Secrets,
+) -> Result<(Option<AdminServer>, Option<MetricsServer>), ServerError> {
     let metrics = settings.metrics.as_ref().map(|metrics| MetricsServer::open(metrics.place.clone())).transpose();
     let metrics = metrics.map_err(ServerError::Metrics)?;
-    let admin = match settings.admin.clone().map(AdminServer::open).transpose() {
+    let open = |rules: AdminRules| {
+        let gate = match &secrets.admin {
+            None => Gate::Plain,
+            Some(tls) if rules.only_tls => Gate::Secure(Arc::clone(tls)),
+            Some(tls) => Gate::Either(Arc::clone(tls)),
+        };
+        AdminServer::open(rules, gate, secrets.clients.clone())
+    };
+    let admin = match settings.admin.clone().map(open).transpose() {
         Err(error) if settings.ensemble.is_some() => {
             tracing::warn!("no admin server: {error}");
             None
@@ -363,13 +374,17 @@ fn client_place(settings: &Settings) -> Option<String> {
 struct Secrets {
     clients: Option<Arc<Tls>>,
     servers: Option<Arc<Tls>>,
+    admin: Option<Arc<Tls>>,
 }
 
 impl Secrets {
-    fn load(config: &TlsConfig) -> Result<Self, TlsError> {
+    fn load(settings: &Settings) -> Result<Self, TlsError> {
+        let config = &settings.tls;
         let clients = config.serves_clients().then(|| Tls::for_clients(&config.client)).transpose()?;
         let servers = config.serves_servers().then(|| Tls::for_servers(&config.quorum_side)).transpose()?;
-        Ok(Self { clients: clients.map(Arc::new), servers: servers.map(Arc::new) })
+        let admin = settings.admin.as_ref().filter(|admin| admin.takes_tls || admin.only_tls);
+        let admin = admin.map(|admin| Tls::for_admin(&config.quorum_side, admin.needs_certificates)).transpose()?;
+        Ok(Self { clients: clients.map(Arc::new), servers: servers.map(Arc::new), admin: admin.map(Arc::new) })
     }
 
     fn security(&self, config: &TlsConfig) -> Security {
@@ -379,7 +394,7 @@ impl Secrets {
 
     fn keep_reloading(self, config: &TlsConfig) -> io::Result<()> {
         let clients = self.clients.filter(|_| config.client_reload);
-        let servers = self.servers.filter(|_| config.quorum_reload);
+        let servers = [self.servers, self.admin].into_iter().flatten().filter(|_| config.quorum_reload);
         Tls::keep_reloading(clients.into_iter().chain(servers).collect())
     }
 }

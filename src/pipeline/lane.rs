@@ -264,10 +264,10 @@ impl Lane {
     }
 
     /// It is a TLS connection, and this is who has shown a certificate, if anybody has.
-    pub fn secure(&self, identity: Option<Identity>) {
+    pub fn secure(&self, identities: Vec<Identity>) {
         let mut state = self.lock();
         state.secure = true;
-        state.identities = state.identities.iter().cloned().chain(identity).collect();
+        state.identities = state.identities.iter().cloned().chain(identities).collect();
     }
 
     /// `crst`: its counts begin anew.

@@ -4,7 +4,8 @@
 
 A zkd server and an Apache ZooKeeper 3.9 server with Jetty see the same clients, and then the same HTTP requests: status,
 kind and text of each answer are the same but for what can not be (ports, ids, times, sizes of files). Snapshots go from the
-one to the other and back. An ensemble of both says the same of its members. Then come those who mean no good.
+one to the other and back. An ensemble of both says the same of its members. With TLS they take and refuse the same callers.
+Then come those who mean no good.
 """
 import argparse
 import base64
@@ -15,9 +16,12 @@ import json
 import os
 import re
 import socket
+import ssl
 import sys
+import tempfile
 import time
 
+from certs import Authority, context, keys
 from ensemble import Ensemble, poll, zkd as zkd_kind
 from servers import Apache39, Zkd, four_letter_word, free_port
 from wire import Client, Refused, w
@@ -241,6 +245,67 @@ def snapshots_travel(binary, ours, theirs):
         assert tree(other) == tree(ours)
 
 
+def call(server, tls, name, headers=None):
+    """What is said over TLS, or without it if `tls` is None: status, whether TLS is asked for from now on, error."""
+    port = int(server.extra["admin.serverPort"])
+    connection = (http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS, context=tls) if tls
+                  else http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS))
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", "/commands/" + name, headers=headers or {})
+            answer = Answer(connection.getresponse())
+        except (OSError, http.client.HTTPException, ssl.SSLError):
+            return "nothing"
+    is_json = answer.headers["content-type"] == "application/json"
+    return answer.status, answer.headers.get("strict-transport-security"), answer.json()["error"] if is_json else None
+
+
+def over_tls(binary):
+    """Who is answered, with TLS and without, and who is known by a certificate."""
+    flags = [{"portUnification": "true"}, {"forceHttps": "true"}, {"needClientAuth": "true"},
+             {"portUnification": "true", "needClientAuth": "true"},
+             {"portUnification": "true", "forceHttps": "true", "needClientAuth": "true"}]
+    with tempfile.TemporaryDirectory(prefix="zk-test-") as directory:
+        authority, stranger = Authority(directory), Authority(directory, "stranger")
+        server, alice = authority.issue("server", "/CN=server"), authority.issue("alice", "/CN=alice")
+        mallory = stranger.issue("mallory", "/CN=alice")
+        callers = [None, context(authority), context(authority, alice), context(authority, mallory)]
+        key_store, trust = authority.jks(server), authority.trust("JKS")
+        clients = {"secureClientPort": "0", "serverCnxnFactory": "org.apache.zookeeper.server.NettyServerCnxnFactory"}
+        cases = [({}, flag) for flag in flags]
+        # An x509 identity is one of the clients' trust store as well.
+        cases += [({**clients, **keys(key_store, trust)}, flags[-1]),
+                  ({**clients, **keys(key_store, stranger.trust("JKS"))}, flags[-1]), ({}, flags[-1])]
+        compared = 0
+        for extra, flag in cases:
+            extra = {**extra, **keys(key_store, trust, "ssl.quorum."), **{"admin." + name: on for name, on in flag.items()}}
+            said = []
+            for kind in (lambda **kwargs: Zkd(binary, **kwargs), Apache39Admin):
+                with kind(extra=command(extra)) as started:
+                    told = [call(started, caller, "ruok") for caller in callers]
+                    told += [call(started, callers[2], "snapshot", {"Authorization": scheme}) for scheme in ("x509", "digest x")]
+                    told.append(four_letter_word(started.port, "mntr").split("zk_insecure_admin_count\t")[1].split("\n")[0])
+                    said.append(told)
+            same("TLS of the admin server with %s" % extra, *said)
+            compared += len(told)
+        both = said[0]
+        assert both[0] == "nothing" and both[2] == (200, "max-age=86400; includeSubDomains", None), both
+        silent(binary, keys(key_store, trust, "ssl.quorum."))
+    return compared
+
+
+def silent(binary, stores):
+    """Who begins no handshake may not stay for longer than anybody else who is silent."""
+    for flag in ("portUnification", "forceHttps"):
+        extra = {**stores, "admin." + flag: "true", "admin.idleTimeout": str(IDLE_MS)}
+        with Zkd(binary, extra=command(extra)) as server:
+            began = time.monotonic()
+            with socket.create_connection(("127.0.0.1", int(server.extra["admin.serverPort"])), PATIENCE_SECONDS) as one:
+                assert one.recv(100) == b""
+            assert time.monotonic() - began >= IDLE_MS / 1000
+            assert not re.search(r"\bERROR\b|panicked", server.log_text()), server.log_text()
+
+
 def members(binary):
     """Two zkds and an Apache server; the second one's port is taken."""
     ensemble = Ensemble([zkd_kind(binary), zkd_kind(binary), lambda **kwargs: Apache39Admin(**kwargs)])
@@ -403,12 +468,13 @@ def main():
         same("backups", backups(ours), backups(theirs))
         names = [name for name in run(ours, "monitor").json() if name not in ("version", "server_state", "command", "error")]
         snapshots_travel(binary, ours, theirs)
+    with_tls = over_tls(binary)
     prometheus(binary, names)
     hostile(binary)
     taken_port(binary)
     members(binary)
-    print("%d requests answered as by Apache, %d metrics, in %.0f s" % (
-        len(GETS) + len(RESETS), len(names), time.monotonic() - began))
+    print("%d requests answered as by Apache, %d with TLS, %d metrics, in %.0f s" % (
+        len(GETS) + len(RESETS), with_tls, len(names), time.monotonic() - began))
 
 
 if __name__ == "__main__":

@@ -131,21 +131,23 @@ def compare(binary, files):
     return "%d topics as on Apache" % len(theirs)
 
 
-def super_user(binary, files):
+def super_user(kind, files):
     secure = lasting_port()
     extra = {"secureClientPort": str(secure), "X509AuthenticationProvider.superUser": "O=zkd,CN=alice",
-             **keys(files.server_jks, files.trust_p12)}
-    with zkd(binary)(extra=extra) as server, Client(server.port) as plain:
+             **keys(files.server_jks, files.trust_p12), **NETTY}
+    with kind(extra=extra) as server, Client(server.port) as plain:
         until_open(secure)
         alice = Client(secure, tls=context(files.authority, files.alice))
+        assert who(alice) == [("ip", "127.0.0.1"), ("super", ""), ("x509", "O=zkd,CN=alice")], who(alice)
         plain.create("/x509", acl=[(ALL, "x509", "CN=somebody")])
         plain.create("/digest", acl=[(ALL, "digest", "a:b")])
-        assert code_of(plain.get, "/x509") == -102
-        assert code_of(alice.get, "/x509") == 0, "every entry of the scheme means the super user"
-        assert code_of(alice.get, "/digest") == -102, "and no other entry does"
+        for path in ("/x509", "/digest"):
+            assert (code_of(plain.get, path), code_of(alice.get, path)) == (-102, 0), path
+        alice.auth(b"", "x509")
+        assert len(who(alice)) == 3, who(alice)
         assert is_turned_away(secure, context(files.authority)), "without a certificate, where one is needed"
         alice.close()
-    return "the super user"
+    return "the super user of %s" % server.name
 
 
 def one_port(binary, files):
@@ -159,17 +161,30 @@ def one_port(binary, files):
         before = serial(server.port, alice)
         files.authority.issue("server", "/CN=server/O=zkd")
         poll(lambda: serial(server.port, alice) != before, 10, "the certificate that has changed is not used")
-    secure = lasting_port()
-    alone = servers.Zkd(binary, extra={"secureClientPort": str(secure), **keys(files.server_jks, files.trust_jks)})
-    alone.config = lambda: {key: value for key, value in servers.Zkd.config(alone).items() if key != "clientPort"}
-    try:
-        alone.launch()
-        said = poll(lambda: answer(secure, alice), 20, alone.log_text)
-        assert "clientPort=-1\nsecureClientPort=%d" % secure in said, said
-    finally:
-        alone.stop()
-        alone.clean()
+    # Whoever runs the server can ask it all the same, whether clients need certificates or are not asked for any.
+    for stores in (keys(files.server_jks, files.trust_jks), {"ssl.keyStore.location": files.server, "ssl.clientAuth": "none"}):
+        secure = lasting_port()
+        alone = servers.Zkd(binary, extra={"secureClientPort": str(secure), **stores})
+        alone.config = lambda: {key: value for key, value in servers.Zkd.config(alone).items() if key != "clientPort"}
+        try:
+            alone.launch()
+            said = poll(lambda: answer(secure, alice), 20, alone.log_text)
+            assert "clientPort=-1\nsecureClientPort=%d" % secure in said, said
+            found = "Client port found: %d. Client address: localhost. Client SSL: true.\n" % secure
+            assert status(alone) == (0, found + "Mode: standalone\n"), status(alone)
+            alone.stop()
+            assert status(alone) == (1, found + "Error contacting service. It is probably not running.\n"), status(alone)
+        finally:
+            alone.stop()
+            alone.clean()
     return "one port for both kinds, changed certificates, no port but the secure one"
+
+
+def status(server):
+    """What zkServer.sh status would say."""
+    command = [server.binary, "status", "--config", os.path.join(server.work, "zoo.cfg")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    return done.returncode, done.stdout
 
 
 def answer(port, tls):
@@ -289,7 +304,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="zk-test-") as directory:
         files = Files(directory)
         alike, mixed = [zkd(binary)] * 4, [apache, zkd(binary), apache39, zkd(binary)]
-        checks = {"compare": lambda: compare(binary, files), "super_user": lambda: super_user(binary, files),
+        checks = {"compare": lambda: compare(binary, files), "super_user": lambda: super_user(zkd(binary), files),
+                  "apaches_super_user": lambda: super_user(apache39, files),
                   "one_port": lambda: one_port(binary, files), "other_clients": lambda: other_clients(binary, files),
                   "alike": lambda: together(alike, files, "zkd alone"),
                   "mixed": lambda: together(mixed, files, "zkd and Apache"), "rolling": lambda: rolling(binary, files)}

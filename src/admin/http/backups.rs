@@ -2,18 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::auth::Identity;
+use crate::auth::{AuthRules, Identity};
 use crate::ids::{Now, Zxid};
 use crate::proto::{Auth, Perms};
 
 use super::super::view::View;
+use super::port::Caller;
 
 /// A snapshot that was just written.
 #[derive(Debug)]
@@ -84,16 +84,16 @@ pub(super) enum Permission {
 }
 
 /// Whether a header `scheme data` may do everything with the root (AD-27).
-pub(super) fn permission(view: &View, header: &str, from: IpAddr) -> Permission {
+pub(super) fn permission(view: &View, header: &str, caller: &Caller) -> Permission {
     let database = view.database.read();
-    let Some(identities) = identities(view, header, from) else { return Permission::NotAuthenticated };
+    let Some(identities) = identities(database.auth(), header, caller) else { return Permission::NotAuthenticated };
     let Some(root) = database.tree().find("/") else { return Permission::NotAuthorized };
     let may = |perms| database.auth().allows(root.acl(), root.world_perms(), perms, &identities);
     let each = [Perms::READ, Perms::WRITE, Perms::CREATE, Perms::DELETE, Perms::ADMIN];
     if each.into_iter().all(may) { Permission::Granted } else { Permission::NotAuthorized }
 }
 
-fn identities(view: &View, header: &str, from: IpAddr) -> Option<Vec<Identity>> {
+fn identities(auth_rules: &AuthRules, header: &str, caller: &Caller) -> Option<Vec<Identity>> {
     // As Java splits it, what is empty at the end does not count.
     let parts: Vec<_> = header.trim_end_matches(' ').split(' ').collect();
     let (scheme, data) = match parts.as_slice() {
@@ -102,7 +102,8 @@ fn identities(view: &View, header: &str, from: IpAddr) -> Option<Vec<Identity>> 
         _ => return None,
     };
     let auth = Auth { scheme: Some(scheme.into()), auth: data };
-    view.database.read().auth().authenticate(&auth, from, &[])
+    let known = caller.subject.as_deref().map(|subject| auth_rules.certified(subject)).unwrap_or_default();
+    auth_rules.authenticate(&auth, caller.from.ip().to_canonical(), &known)
 }
 
 /// How many pieces of a body may wait to be read.

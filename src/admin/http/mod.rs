@@ -6,7 +6,6 @@ mod port;
 mod server;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +15,10 @@ use hyper::{Method, Request, Response, StatusCode};
 pub use backups::{BackupError, Backups, TakenSnapshot};
 pub use server::{AdminRules, AdminServer};
 
-use self::port::{Answers, Content, Port, not_allowed, not_found, reply};
+use self::port::{Answers, Caller, Content, Port, not_allowed, not_found, reply};
 use super::monitor::scrape;
 use super::view::View;
+use crate::net::Gate;
 
 /// Why a port for HTTP is not open.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ impl MetricsServer {
     /// # Errors
     /// When it cannot be had.
     pub fn open(place: String) -> Result<Self, HttpError> {
-        match Port::open(&place, METRICS_IDLE) {
+        match Port::open(&place, Gate::Plain, METRICS_IDLE) {
             Ok(port) => Ok(Self { port }),
             Err(source) => Err(HttpError { place, source }),
         }
@@ -69,7 +69,7 @@ struct Metrics {
 }
 
 impl Answers for Metrics {
-    async fn answer(&self, request: Request<Incoming>, _: SocketAddr) -> Response<Content> {
+    async fn answer(&self, request: Request<Incoming>, _: Caller) -> Response<Content> {
         const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
         if request.method() == Method::TRACE {
             return reply(StatusCode::FORBIDDEN, None, "");

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -23,9 +23,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
-use crate::net::listen_on;
+use crate::net::{Gate, Stream, listen_on};
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
@@ -38,10 +38,27 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// How long to wait when the process has no file descriptor left.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(50);
 
+/// What whoever came with TLS is told: to come so for a day, as Jetty tells them.
+const COME_WITH_TLS: HeaderValue = HeaderValue::from_static("max-age=86400; includeSubDomains");
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// From where.
+    pub(super) from: SocketAddr,
+    /// Whose certificate was shown.
+    pub(super) subject: Option<String>,
+}
+
 /// Who answers requests.
 pub(super) trait Answers: Send + Sync + 'static {
+    /// Whose certificate was shown on a connection that begins.
+    fn meet(&self, _stream: &Stream) -> Option<String> {
+        None
+    }
+
     /// Answers one.
-    fn answer(&self, request: Request<Incoming>, from: SocketAddr) -> impl Future<Output = Response<Content>> + Send;
+    fn answer(&self, request: Request<Incoming>, caller: Caller) -> impl Future<Output = Response<Content>> + Send;
 }
 
 /// A port that is open, and that nobody answers yet.
@@ -49,18 +66,19 @@ pub(super) trait Answers: Send + Sync + 'static {
 pub(super) struct Port {
     runtime: Runtime,
     listener: TcpListener,
+    gate: Gate,
     idle: Duration,
 }
 
 impl Port {
-    /// Opens the port at `place`, `host:port`.
+    /// Opens the port at `place`, `host:port`, for what `gate` takes.
     ///
     /// # Errors
     /// When it cannot be had.
-    pub(super) fn open(place: &str, idle: Duration) -> io::Result<Self> {
+    pub(super) fn open(place: &str, gate: Gate, idle: Duration) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()?;
         let listener = runtime.block_on(listen_on(place, BACKLOG))?;
-        Ok(Self { runtime, listener, idle })
+        Ok(Self { runtime, listener, gate, idle })
     }
 
     /// Where it is.
@@ -73,22 +91,25 @@ impl Port {
     /// # Errors
     /// When there is no thread to be had.
     pub(super) fn serve(self, name: &str, answers: Arc<impl Answers>) -> io::Result<()> {
-        let Self { runtime, listener, idle } = self;
-        let serve = move || runtime.block_on(accept(&listener, idle, &answers));
+        let Self { runtime, listener, gate, idle } = self;
+        let serve = move || runtime.block_on(accept(&listener, &Arc::new(gate), idle, &answers));
         thread::Builder::new().name(name.to_owned()).spawn(serve).map(drop)
     }
 }
 
-async fn accept(listener: &TcpListener, idle: Duration, answers: &Arc<impl Answers>) {
+async fn accept(listener: &TcpListener, gate: &Arc<Gate>, idle: Duration, answers: &Arc<impl Answers>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, from)) => {
-                let answers = Arc::clone(answers);
+            Ok((socket, from)) => {
+                let (gate, answers) = (Arc::clone(gate), Arc::clone(answers));
                 tokio::spawn(async move {
                     let _place = place;
-                    carry(stream, from, idle, answers).await;
+                    match enter(&gate, socket, idle).await {
+                        Ok(stream) => carry(stream, from, idle, answers).await,
+                        Err(error) => tracing::debug!(%from, %error, "an HTTP connection has come to nothing"),
+                    }
                 });
             }
             Err(_) => sleep(EXHAUSTED_WAIT).await,
@@ -96,10 +117,22 @@ async fn accept(listener: &TcpListener, idle: Duration, answers: &Arc<impl Answe
     }
 }
 
-async fn carry(stream: TcpStream, from: SocketAddr, idle: Duration, answers: Arc<impl Answers>) {
+/// Before the first request nobody may be silent for longer, either.
+async fn enter(gate: &Gate, socket: TcpStream, idle: Duration) -> io::Result<Stream> {
+    timeout(idle, gate.open(socket)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn carry(stream: Stream, from: SocketAddr, idle: Duration, answers: Arc<impl Answers>) {
+    let (caller, is_secure) = (Caller { from, subject: answers.meet(&stream) }, stream.is_secure());
     let answer = service_fn(|request| {
-        let answers = Arc::clone(&answers);
-        async move { Ok::<_, std::convert::Infallible>(answers.answer(request, from).await) }
+        let (answers, caller) = (Arc::clone(&answers), caller.clone());
+        async move {
+            let mut response = answers.answer(request, caller).await;
+            if is_secure {
+                response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, COME_WITH_TLS);
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -113,7 +146,7 @@ async fn carry(stream: TcpStream, from: SocketAddr, idle: Duration, answers: Arc
 
 /// A connection whose other end may not leave unread for longer than this what is sent.
 struct Patient {
-    stream: TcpStream,
+    stream: Stream,
     idle: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }

@@ -1,7 +1,6 @@
 //! The admin server: paths, methods, who may, and what comes back.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Duration;
@@ -16,8 +15,9 @@ use tokio::time::timeout;
 use super::HttpError;
 use super::backups::{BackupError, Backups, BodyReader, Limiter, Permission, TakenSnapshot, permission};
 use super::commands::{Act, COMMANDS, Command};
-use super::port::{Answers, Content, Port, not_allowed, not_found, reply};
+use super::port::{Answers, Caller, Content, Port, not_allowed, not_found, reply};
 use crate::metrics::Counter;
+use crate::net::{Gate, Stream, Tls};
 use crate::peer::Mode;
 
 use super::super::json::{Fields, Json, field, print};
@@ -33,6 +33,12 @@ pub struct AdminRules {
     pub command_url: String,
     /// `admin.idleTimeout`.
     pub idle: Duration,
+    /// `admin.portUnification`: it takes TLS as well.
+    pub takes_tls: bool,
+    /// `admin.forceHttps`: it takes nothing else.
+    pub only_tls: bool,
+    /// `admin.needClientAuth`.
+    pub needs_certificates: bool,
     /// `admin.snapshot.enabled`.
     pub snapshot: bool,
     /// `admin.restore.enabled`.
@@ -48,16 +54,19 @@ pub struct AdminRules {
 pub struct AdminServer {
     port: Port,
     rules: AdminRules,
+    counts_plain: bool,
+    clients: Option<Arc<Tls>>,
 }
 
 impl AdminServer {
-    /// Opens the port.
+    /// Opens the port for what `gate` takes. Who is known by a certificate, as clients are, is for `clients` to say.
     ///
     /// # Errors
     /// When it cannot be had.
-    pub fn open(rules: AdminRules) -> Result<Self, HttpError> {
-        match Port::open(&rules.place, rules.idle) {
-            Ok(port) => Ok(Self { port, rules }),
+    pub fn open(rules: AdminRules, gate: Gate, clients: Option<Arc<Tls>>) -> Result<Self, HttpError> {
+        let counts_plain = matches!(gate, Gate::Either(_));
+        match Port::open(&rules.place, gate, rules.idle) {
+            Ok(port) => Ok(Self { port, rules, counts_plain, clients }),
             Err(source) => Err(HttpError { place: rules.place, source }),
         }
     }
@@ -67,18 +76,21 @@ impl AdminServer {
     /// # Errors
     /// When there is no thread to be had.
     pub fn serve(self, view: View, backups: Arc<dyn Backups>) -> io::Result<()> {
-        let Self { port, rules } = self;
+        let Self { port, rules, counts_plain, clients } = self;
         let (address, now) = (port.address()?, view.clock.now());
         tracing::info!(%address, url = rules.command_url, "the admin server answers");
         // The reference takes the number for microseconds here, and for milliseconds there.
         let snapshots = Limiter::new(rules.interval_ms / 1000, now);
         let restores = Limiter::new(rules.interval_ms, now);
-        port.serve("admin-http", Arc::new(Admin { rules, view, backups, snapshots, restores }))
+        port.serve("admin-http", Arc::new(Admin { rules, counts_plain, clients, view, backups, snapshots, restores }))
     }
 }
 
 struct Admin {
     rules: AdminRules,
+    /// Whether somebody who comes without TLS is worth counting.
+    counts_plain: bool,
+    clients: Option<Arc<Tls>>,
     view: View,
     backups: Arc<dyn Backups>,
     snapshots: Limiter,
@@ -89,7 +101,14 @@ struct Admin {
 const METHODS: &str = "GET, HEAD, POST, TRACE, OPTIONS";
 
 impl Answers for Admin {
-    async fn answer(&self, request: Request<Incoming>, from: SocketAddr) -> Response<Content> {
+    fn meet(&self, stream: &Stream) -> Option<String> {
+        if self.counts_plain && !stream.is_secure() {
+            self.view.metrics.count(Counter::insecure_admin_count, 1);
+        }
+        self.clients.as_ref()?.vouches_for(stream)
+    }
+
+    async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Response<Content> {
         if request.method() == Method::TRACE {
             return reply(StatusCode::FORBIDDEN, None, "");
         }
@@ -100,7 +119,7 @@ impl Answers for Admin {
         };
         match *request.method() {
             Method::GET | Method::HEAD | Method::POST => match name {
-                Some(name) => self.command(&name, request, from).await,
+                Some(name) => self.command(&name, request, &caller).await,
                 None => reply(StatusCode::OK, None, self.index()),
             },
             Method::OPTIONS => {
@@ -121,7 +140,7 @@ impl Admin {
     }
 
     /// As in the reference, who may is asked before how.
-    async fn command(&self, name: &str, request: Request<Incoming>, from: SocketAddr) -> Response<Content> {
+    async fn command(&self, name: &str, request: Request<Incoming>, caller: &Caller) -> Response<Content> {
         let Some(command) = Command::find(name) else {
             return error(StatusCode::OK, name, &format!("Unknown command: {name}"));
         };
@@ -133,7 +152,7 @@ impl Admin {
             Act::Report(_) | Act::SetTraceMask if is_post => not_allowed("GET, HEAD"),
             Act::Report(report) => document(StatusCode::OK, command, report(&self.view)),
             Act::SetTraceMask => document(StatusCode::OK, command, self.set_trace_mask(&request)),
-            Act::Snapshot | Act::Restore => match self.refusal(name, &request, from) {
+            Act::Snapshot | Act::Restore => match self.refusal(name, &request, caller) {
                 Some(refusal) => refusal,
                 None if is_post => match command.act {
                     Act::Restore => self.restore(command, request).await,
@@ -157,11 +176,11 @@ impl Admin {
     }
 
     /// What those are told who may not.
-    fn refusal(&self, name: &str, request: &Request<Incoming>, from: SocketAddr) -> Option<Response<Content>> {
+    fn refusal(&self, name: &str, request: &Request<Incoming>, caller: &Caller) -> Option<Response<Content>> {
         let Some(header) = request.headers().get(AUTHORIZATION) else {
             return Some(error(StatusCode::UNAUTHORIZED, name, "Auth info is missing for the command"));
         };
-        match permission(&self.view, &String::from_utf8_lossy(header.as_bytes()), from.ip().to_canonical()) {
+        match permission(&self.view, &String::from_utf8_lossy(header.as_bytes()), caller) {
             Permission::Granted => None,
             Permission::NotAuthenticated => Some(error(StatusCode::UNAUTHORIZED, name, "Not authenticated")),
             Permission::NotAuthorized => Some(error(StatusCode::FORBIDDEN, name, "Not authorized")),

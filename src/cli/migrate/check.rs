@@ -10,7 +10,7 @@ use clap::Args;
 use super::super::serve::{key_value, load, read};
 use super::report::{Data, Keys, Report};
 use crate::auth::AuthRules;
-use crate::config::{Config, NoteLevel, ServerRole, TlsConfig, Verdict};
+use crate::config::{Config, NoteLevel, ServerRole, Verdict};
 use crate::disk::{Directories, LookingDisk};
 use crate::net::{Tls, TlsError};
 use crate::node::Settings;
@@ -57,7 +57,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Report> {
         if let Err(problem) = look_at_data(&settings, &config, &mut report) {
             report.problems.push(format!("{problem:#}"));
         }
-        if let Err(problem) = look_at_certificates(&config.tls) {
+        if let Err(problem) = look_at_certificates(&config) {
             report.problems.push(problem.to_string());
         }
         report.next = next(&config, &report);
@@ -117,12 +117,16 @@ fn same_everywhere(config: &Config) -> BTreeMap<&'static str, String> {
     ])
 }
 
-fn look_at_certificates(tls: &TlsConfig) -> Result<(), TlsError> {
+fn look_at_certificates(config: &Config) -> Result<(), TlsError> {
+    let tls = &config.tls;
     if tls.serves_clients() {
         Tls::for_clients(&tls.client)?;
     }
     if tls.serves_servers() {
         Tls::for_servers(&tls.quorum_side)?;
+    }
+    if config.admin.has_tls() {
+        Tls::for_admin(&tls.quorum_side, config.admin.needs_certificates)?;
     }
     Ok(())
 }

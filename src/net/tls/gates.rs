@@ -19,7 +19,7 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// What a port takes.
 #[derive(Clone, Debug, Default)]
-pub(in crate::net) enum Gate {
+pub enum Gate {
     /// Connections without TLS.
     #[default]
     Plain,
@@ -34,7 +34,7 @@ impl Gate {
     ///
     /// # Errors
     /// When the handshake fails or takes too long.
-    pub(in crate::net) async fn open(&self, socket: TcpStream) -> io::Result<Stream> {
+    pub async fn open(&self, socket: TcpStream) -> io::Result<Stream> {
         match self {
             Self::Plain => Ok(Stream::Plain(socket)),
             Self::Secure(tls) => in_time(tls.accept(socket)).await,

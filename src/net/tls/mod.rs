@@ -18,15 +18,16 @@ use std::time::{Duration, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-pub(super) use gates::Gate;
-pub use gates::Security;
-pub(super) use stream::{ReadSide, Stream, WriteSide};
+pub use gates::{Gate, Security};
+pub use stream::Stream;
+pub(super) use stream::{ReadSide, WriteSide};
 
 use self::verify::Trust;
 use crate::config::{ClientAuth, NamedFile, TlsSide, TlsVersion};
@@ -60,11 +61,23 @@ impl TlsError {
 #[derive(Debug)]
 pub struct Tls {
     side: TlsSide,
-    /// Whether it is for connections between servers, which are also dialled.
-    between_servers: bool,
+    purpose: Purpose,
     current: RwLock<Configs>,
     /// What the files looked like when they were read.
     seen: Mutex<Vec<Option<Look>>>,
+}
+
+/// Whose connections these are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    /// Clients'.
+    Clients,
+    /// Other servers', which are also dialled.
+    Servers,
+    /// Those of whoever asks the admin server.
+    Admin,
+    /// This host's own, to the server's port for clients.
+    OwnClient,
 }
 
 /// What is made of the files.
@@ -72,6 +85,7 @@ pub struct Tls {
 struct Configs {
     accept: Arc<ServerConfig>,
     dial: Option<Arc<ClientConfig>>,
+    trust: Option<Arc<Trust>>,
 }
 
 /// What tells that a file has changed: when, how long it is, and which it is where links are turned.
@@ -83,7 +97,7 @@ impl Tls {
     /// # Errors
     /// See [`TlsError`].
     pub fn for_clients(side: &TlsSide) -> Result<Self, TlsError> {
-        Self::load(side, false)
+        Self::load(side, Purpose::Clients)
     }
 
     /// For other servers: `ssl.quorum.*`.
@@ -91,13 +105,31 @@ impl Tls {
     /// # Errors
     /// See [`TlsError`].
     pub fn for_servers(side: &TlsSide) -> Result<Self, TlsError> {
-        Self::load(side, true)
+        Self::load(side, Purpose::Servers)
     }
 
-    fn load(side: &TlsSide, between_servers: bool) -> Result<Self, TlsError> {
+    /// For the admin server: `ssl.quorum.*`, and whether it asks for certificates.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn for_admin(side: &TlsSide, needs_certificates: bool) -> Result<Self, TlsError> {
+        let client_auth = if needs_certificates { ClientAuth::Need } else { ClientAuth::None };
+        Self::load(&TlsSide { client_auth, ..side.clone() }, Purpose::Admin)
+    }
+
+    /// For whoever runs the server and asks it something at its port for clients, with the server's own certificate: `ssl.*`.
+    /// Nobody has to believe in it: the certificate that the server shows may be the very same.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn for_own_clients_port(side: &TlsSide) -> Result<Self, TlsError> {
+        Self::load(side, Purpose::OwnClient)
+    }
+
+    fn load(side: &TlsSide, purpose: Purpose) -> Result<Self, TlsError> {
         let seen = Mutex::new(look_at(side));
-        let current = RwLock::new(configs(side, between_servers)?);
-        Ok(Self { side: side.clone(), between_servers, current, seen })
+        let current = RwLock::new(configs(side, purpose)?);
+        Ok(Self { side: side.clone(), purpose, current, seen })
     }
 
     /// Reads the files again if they have changed. New handshakes are made with what they say; as long as they make no
@@ -109,10 +141,10 @@ impl Tls {
             return;
         }
         *seen = look;
-        match configs(&self.side, self.between_servers) {
+        match configs(&self.side, self.purpose) {
             Ok(configs) => {
                 *self.current.write() = configs;
-                tracing::info!(between_servers = self.between_servers, "keys and certificates read again");
+                tracing::info!(purpose = ?self.purpose, "keys and certificates read again");
             }
             Err(error) => tracing::warn!(%error, "the changed keys or certificates are not used"),
         }
@@ -135,6 +167,15 @@ impl Tls {
         thread::Builder::new().name("certificates".to_owned()).spawn(work).map(drop)
     }
 
+    /// The subject of the certificate that somebody has shown, if it is believed here too, whoever has made the handshake.
+    #[must_use]
+    pub fn vouches_for(&self, stream: &Stream) -> Option<String> {
+        let trust = self.current.read().trust.clone()?;
+        let (certificate, others) = stream.certificates().split_first()?;
+        trust.verify_client_cert(certificate, others, UnixTime::now()).ok()?;
+        names::subject(certificate)
+    }
+
     /// The handshake with somebody who has connected.
     async fn accept(&self, socket: TcpStream) -> io::Result<Stream> {
         let config = Arc::clone(&self.current.read().accept);
@@ -143,7 +184,10 @@ impl Tls {
     }
 
     /// The handshake with a server that was dialled.
-    async fn dial(&self, socket: TcpStream) -> io::Result<Stream> {
+    ///
+    /// # Errors
+    /// When it fails, or these keys are not for dialling.
+    pub async fn dial(&self, socket: TcpStream) -> io::Result<Stream> {
         let config = self.current.read().dial.clone();
         let config = config.ok_or_else(|| io::Error::other("these keys are not for dialling"))?;
         // Names are looked at afterwards: a server may have several, and its address counts as well.
@@ -153,17 +197,24 @@ impl Tls {
     }
 }
 
-fn configs(side: &TlsSide, between_servers: bool) -> Result<Configs, TlsError> {
+fn configs(side: &TlsSide, purpose: Purpose) -> Result<Configs, TlsError> {
+    let (dials, between_servers) =
+        (matches!(purpose, Purpose::Servers | Purpose::OwnClient), purpose == Purpose::Servers);
     let key_file = side.key_store.location.as_ref().ok_or(TlsError::Missing)?;
     let fail =
         |error: rustls::Error| TlsError::new(key_file, format!("expected a key that fits its certificate: {error}"));
     let (key, chain) = stores::read_key_store(&side.key_store)?;
     let provider = Arc::new(provider(side));
-    let versions = versions(&side.versions(between_servers));
+    let versions = versions(&side.versions(matches!(purpose, Purpose::Servers | Purpose::Admin)));
     let asks = side.client_auth != ClientAuth::None;
-    let trust = if asks || between_servers {
-        let trust_file = side.trust_store.location.as_ref().ok_or(TlsError::Missing)?;
-        let certificates = stores::read_trust_store(&side.trust_store)?;
+    let trust = if asks || dials {
+        let own = if purpose == Purpose::OwnClient { chain.as_slice() } else { &[] };
+        let (trust_file, mut certificates) = match side.trust_store.location.as_ref() {
+            Some(file) => (file, stores::read_trust_store(&side.trust_store)?),
+            None if !own.is_empty() => (key_file, Vec::new()),
+            None => return Err(TlsError::Missing),
+        };
+        certificates.extend_from_slice(own);
         let trust = Trust::new(certificates, side.client_auth == ClientAuth::Need, &provider);
         Some(Arc::new(trust.map_err(|reason| TlsError::new(trust_file, reason))?))
     } else {
@@ -181,11 +232,11 @@ fn configs(side: &TlsSide, between_servers: bool) -> Result<Configs, TlsError> {
         accept.session_storage = Arc::new(NoServerSessionStorage {});
         accept.send_tls13_tickets = 0;
     }
-    let dial = match trust {
-        Some(trust) if between_servers => {
+    let dial = match &trust {
+        Some(trust) if dials => {
             let client =
                 ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions).map_err(fail)?;
-            let client = client.dangerous().with_custom_certificate_verifier(trust);
+            let client = client.dangerous().with_custom_certificate_verifier(Arc::clone(trust) as _);
             let mut client = client.with_client_auth_cert(chain, key).map_err(fail)?;
             client.enable_sni = false;
             client.resumption = Resumption::disabled();
@@ -193,7 +244,7 @@ fn configs(side: &TlsSide, between_servers: bool) -> Result<Configs, TlsError> {
         }
         _ => None,
     };
-    Ok(Configs { accept: Arc::new(accept), dial })
+    Ok(Configs { accept: Arc::new(accept), dial, trust })
 }
 
 /// What there is of cryptography, without the suites that are not wanted.

@@ -20,7 +20,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 
 /// A connection.
 #[derive(Debug)]
-pub(in crate::net) enum Stream {
+pub enum Stream {
     /// As it is.
     Plain(TcpStream),
     /// Behind a handshake.
@@ -40,16 +40,23 @@ impl Stream {
         self.socket().peer_addr()
     }
 
-    pub(in crate::net) const fn is_secure(&self) -> bool {
+    /// Whether it is behind a handshake.
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 
-    /// The other side's certificate, if it has shown one: it was found good.
-    pub(super) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+    /// The other side's certificate, if it has shown one, and those of its authorities: it was found good.
+    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
         match self {
-            Self::Plain(_) => None,
-            Self::Tls(stream) => stream.get_ref().1.peer_certificates()?.first(),
+            Self::Plain(_) => &[],
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates().unwrap_or_default(),
         }
+    }
+
+    /// The other side's certificate alone.
+    pub(super) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.certificates().first()
     }
 
     /// The subject of that certificate, as Java prints it.
