@@ -17,5 +17,5 @@ USER zookeeper
 VOLUME ["/data", "/datalog"]
 # Clients, learners, elections, the admin server.
 EXPOSE 2181 2888 3888 8080
-HEALTHCHECK CMD ["/usr/local/bin/zkd", "status"]
+HEALTHCHECK CMD ["/usr/local/bin/zkd", "status", "--config", "/conf/zoo.cfg", "--set", "dataDir=/data"]
 CMD ["/usr/local/bin/zkd", "--config", "/conf/zoo.cfg", "--set", "dataDir=/data", "--set", "dataLogDir=/datalog"]

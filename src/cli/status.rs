@@ -1,74 +1,108 @@
 //! `zkd status`: what `zkServer.sh status` prints (TO-03).
 
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use super::serve::load;
+use super::serve::{key_value, load};
+use crate::config::Config;
+use crate::net::{Stream, Tls};
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// The server's configuration file, for its port.
+    /// The server's configuration file, for its port. If that takes only TLS, this is asked with the server's own stores.
     #[arg(long, short, value_name = "FILE", conflicts_with = "server")]
     config: Option<PathBuf>,
+    /// Overrides a setting of that file, as for the server; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value, requires = "config")]
+    overrides: Vec<(String, String)>,
     /// The server itself.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:2181")]
     server: String,
 }
 
+/// For connecting, for the handshake, and for each part of the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where clients connect.
+struct Place {
+    host: String,
+    port: u16,
+    tls: Option<Tls>,
+}
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what the command is for")]
 pub(super) fn run(args: &StatusArgs) -> ExitCode {
-    let (host, port) = match address(args) {
-        Ok(address) => address,
+    let place = match place(args) {
+        Ok(place) => place,
         Err(error) => {
             eprintln!("zkd: {error:#}");
             return ExitCode::from(super::INVOCATION_ERROR);
         }
     };
-    println!("Client port found: {port}. Client address: {host}. Client SSL: false.");
-    match ask(&host, port) {
+    let (host, port, tls) = (&place.host, place.port, place.tls.is_some());
+    println!("Client port found: {port}. Client address: {host}. Client SSL: {tls}.");
+    match ask(&place) {
         Ok(Some(mode)) => {
             println!("{mode}");
             ExitCode::SUCCESS
         }
-        Ok(None) | Err(_) => {
-            println!("Error contacting service. It is probably not running.");
-            ExitCode::FAILURE
+        Ok(None) => not_running(),
+        Err(error) => {
+            eprintln!("zkd: {error:#}");
+            not_running()
         }
     }
 }
 
-fn address(args: &StatusArgs) -> anyhow::Result<(String, u16)> {
+#[expect(clippy::print_stdout, reason = "this is what the command is for")]
+fn not_running() -> ExitCode {
+    println!("Error contacting service. It is probably not running.");
+    ExitCode::FAILURE
+}
+
+fn place(args: &StatusArgs) -> anyhow::Result<Place> {
     if let Some(file) = &args.config {
-        let config = load(Some(file), &[])?;
-        let host = config.client_host.clone().unwrap_or_else(|| "localhost".to_owned());
-        return Ok((host, config.client_port.context("the file names no client port")?));
+        return place_of(&load(Some(file), &args.overrides)?);
     }
     let (host, port) = args.server.rsplit_once(':').context("expected HOST:PORT")?;
-    Ok((host.trim_matches(['[', ']']).to_owned(), port.parse().context("expected HOST:PORT")?))
+    let port = port.parse().context("expected HOST:PORT")?;
+    Ok(Place { host: host.trim_matches(['[', ']']).to_owned(), port, tls: None })
+}
+
+/// The port without TLS, if there is one, as zkServer.sh does it.
+fn place_of(config: &Config) -> anyhow::Result<Place> {
+    let here = |host: &Option<String>| host.clone().unwrap_or_else(|| "localhost".to_owned());
+    if let Some(port) = config.client_port {
+        return Ok(Place { host: here(&config.client_host), port, tls: None });
+    }
+    let port = config.tls.client_port.context("the file names no client port")?;
+    // All addresses of this host, if it says so.
+    let host = config.tls.client_host.clone().filter(|host| host != "0.0.0.0");
+    Ok(Place { host: here(&host), port, tls: Some(Tls::for_own_clients_port(&config.tls.client)?) })
 }
 
 /// The line with the mode, if the server says one.
-fn ask(host: &str, port: u16) -> io::Result<Option<String>> {
-    let mut refused = io::Error::from(io::ErrorKind::NotFound);
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(mut stream) => {
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.write_all(b"srvr")?;
-                let mut answer = String::new();
-                stream.read_to_string(&mut answer)?;
-                return Ok(answer.lines().find(|line| line.starts_with("Mode")).map(str::to_owned));
-            }
-            Err(error) => refused = error,
-        }
-    }
-    Err(refused)
+fn ask(place: &Place) -> anyhow::Result<Option<String>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(async {
+        let socket = timeout(PATIENCE, TcpStream::connect((&*place.host, place.port))).await.context("connect")??;
+        let mut stream = match &place.tls {
+            None => Stream::Plain(socket),
+            Some(tls) => timeout(PATIENCE, tls.dial(socket)).await.context("handshake")?.context("handshake")?,
+        };
+        stream.write_all(b"srvr").await?;
+        stream.flush().await?;
+        let mut answer = Vec::new();
+        while timeout(PATIENCE, stream.read_buf(&mut answer)).await.context("read the answer")?? > 0 {}
+        anyhow::Ok(answer)
+    })?;
+    let answer = String::from_utf8_lossy(&answer);
+    Ok(answer.lines().find(|line| line.starts_with("Mode")).map(str::to_owned))
 }
