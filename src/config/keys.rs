@@ -12,6 +12,8 @@ pub(super) struct Expected(pub(super) String);
 
 type Apply = fn(&mut Config, &str) -> Result<(), Expected>;
 
+type GiveUp = fn(&mut Config);
+
 /// Every key that has an effect, without the prefix `zookeeper.` that system properties have: both spellings count.
 const KEYS: &[(&str, Apply)] = &[
     ("dataDir", |c, v| path(v).map(|v| c.data_dir = v)),
@@ -22,8 +24,8 @@ const KEYS: &[(&str, Apply)] = &[
     ("tickTime", |c, v| number(v, POSITIVE).map(|v| c.tick_ms = v)),
     ("minSessionTimeout", |c, v| number(v, ANY).map(|v: i32| c.session_timeout_min_ms = (v >= 0).then_some(v))),
     ("maxSessionTimeout", |c, v| number(v, ANY).map(|v: i32| c.session_timeout_max_ms = (v >= 0).then_some(v))),
-    ("maxClientCnxns", |c, v| number(v, NATURAL).map(|v| c.connections_per_address_max = v)),
-    ("maxCnxns", |c, v| number(v, NATURAL).map(|v| c.connections_max = v)),
+    ("maxClientCnxns", |c, v| positive(v).map(|v| c.connections_per_address_max = v.unwrap_or(0))),
+    ("maxCnxns", |c, v| positive(v).map(|v| c.connections_max = v.unwrap_or(0))),
     ("jute.maxbuffer", |c, v| number(v, 1..=I32_MAX).map(|v| c.frame_bytes_max = v)),
     ("jute.maxbuffer.extrasize", |c, v| number(v, NATURAL).map(|v| c.frame_extra_bytes = Some(v))),
     ("globalOutstandingLimit", |c, v| number(v, POSITIVE).map(|v| c.outstanding_max = v)),
@@ -54,11 +56,10 @@ const KEYS: &[(&str, Apply)] = &[
     ("maxBatchSize", |c, v| positive(v).map(|v| c.flush_txns_max = v)),
     ("closeSessionTxn.enabled", |c, v| flag(v).map(|v| c.close_session_txn = v)),
     ("enableEagerACLCheck", |c, v| flag(v).map(|v| c.eager_acl_check = v)),
-    ("snapCount", |c, v| number(v, POSITIVE).map(|v: u64| c.snapshot_txns = v.max(2))),
+    ("snapCount", |c, v| number(v, ANY).map(|v: i64| c.snapshot_txns = v.max(2).unsigned_abs())),
     ("snapSizeLimitInKb", |c, v| limit(v, 1024).map(|v| c.snapshot_bytes = v.unwrap_or(0))),
     ("txnLogSizeLimitInKb", |c, v| limit(v, 1024).map(|v| c.log_bytes_max = v)),
     ("preAllocSize", |c, v| limit(v, 1024).map(|v| c.log_preallocation_bytes = v.unwrap_or(0))),
-    ("forceSync", |c, v| flag(v).map(|v| c.force_sync = v)),
     ("fsync.warningthresholdms", |c, v| number(v, NATURAL).map(|v| c.fsync_warning_ms = v)),
     ("snapshot.compression.method", |c, v| compression(v).map(|v| c.snapshot_compression = v)),
     ("snapshot.trust.empty", |c, v| flag(v).map(|v| c.trust_empty_snapshot = v)),
@@ -71,7 +72,6 @@ const KEYS: &[(&str, Apply)] = &[
     ("extendedTypesEnabled", |c, v| flag(v).map(|v| c.extended_types = v)),
     ("emulate353TTLNodes", |c, v| flag(v).map(|v| c.emulate_353 = v)),
     ("enforceQuota", |c, v| flag(v).map(|v| c.enforce_quota = v)),
-    ("skipACL", |c, v| flag(v).map(|v| c.skip_acl = v)),
     ("znode.container.checkIntervalMs", |c, v| number(v, POSITIVE).map(|v| c.container_check_ms = v)),
     ("znode.container.maxPerMinute", |c, v| number(v, POSITIVE).map(|v| c.container_per_minute_max = v)),
     ("znode.container.maxNeverUsedIntervalMs", |c, v| number(v, NATURAL).map(|v| c.container_never_used_ms = v)),
@@ -107,8 +107,8 @@ const KEYS: &[(&str, Apply)] = &[
     ("metricsProvider.httpHost", |c, v| host(v).map(|v| c.prometheus.host = v)),
     ("metricsProvider.httpPort", |c, v| number(v, 0..=65_535).map(|v| c.prometheus.port = v)),
     ("metricsProvider.exportJvmInfo", |c, v| flag(v).map(|v| c.prometheus.process = v)),
-    ("reconfigEnabled", |c, v| native_flag(v).map(|v| c.reconfig = v)),
-    ("standaloneEnabled", |c, v| native_flag(v).map(|v| c.standalone = v)),
+    ("reconfigEnabled", |c, v| flag(v).map(|v| c.reconfig = v)),
+    ("standaloneEnabled", |c, v| flag(v).map(|v| c.standalone = v)),
     ("dynamicConfigFile", |c, v| file(v).map(|v| c.dynamic_file = Some(v))),
     ("initLimit", |c, v| number(v, POSITIVE).map(|v| c.quorum.init_limit = Some(v))),
     ("syncLimit", |c, v| number(v, POSITIVE).map(|v| c.quorum.sync_limit = Some(v))),
@@ -116,13 +116,12 @@ const KEYS: &[(&str, Apply)] = &[
     ("leaderConnectDelayDuringRetryMs", |c, v| number(v, NATURAL).map(|v| c.quorum.connect_retry_ms = v)),
     ("electionAlg", |_, v| if v == "3" { Ok(()) } else { expected(ELECTION) }),
     ("peerType", |c, v| role(v).map(|v| c.quorum.peer_role = Some(v))),
-    ("quorumListenOnAllIPs", |c, v| native_flag(v).map(|v| c.quorum.listen_on_all = v)),
+    ("quorumListenOnAllIPs", |c, v| flag(v).map(|v| c.quorum.listen_on_all = v)),
     ("electionPortBindRetry", |c, v| tries(v).map(|v| c.quorum.election_bind_tries = v)),
     ("cnxTimeout", |c, v| number(v, POSITIVE).map(|v| c.quorum.election_connect_ms = v)),
     ("quorumCnxnTimeoutMs", |c, v| positive(v).map(|v| c.quorum.election_greeting_ms = v)),
     ("fastleader.minNotificationInterval", |c, v| number(v, POSITIVE).map(|v| c.quorum.notification_min_ms = v)),
     ("fastleader.maxNotificationInterval", |c, v| number(v, POSITIVE).map(|v| c.quorum.notification_max_ms = v)),
-    ("leaderServes", |c, v| flag(v).map(|v| c.quorum.leader_serves = v)),
     ("leader.maxTimeToWaitForEpoch", epoch_wait),
     ("maxTimeToWaitForEpoch", epoch_wait),
     ("leader.maxConcurrentSnapSyncs", snap_syncs),
@@ -135,19 +134,27 @@ const KEYS: &[(&str, Apply)] = &[
     ("commitLogCount", |c, v| number(v, ANY).map(|v: i64| c.quorum.committed_log_max = committed_log(v))),
     ("snapshotSizeFactor", |c, v| factor(v).map(|v| c.quorum.log_sync_factor = v)),
     ("forceSnapshotSync", |c, v| flag(v).map(|v| c.quorum.force_snapshot_sync = v)),
-    ("syncEnabled", |c, v| native_flag(v).map(|v| c.quorum.observer_writes = v)),
+    ("syncEnabled", |c, v| flag(v).map(|v| c.quorum.observer_writes = v)),
     ("observer.syncEnabled", |c, v| flag(v).map(|v| c.quorum.observer_writes = v)),
     ("observer.reconnectDelayMs", |c, v| number(v, NATURAL).map(|v| c.quorum.observer_reconnect_ms = v)),
     ("observer.election.DelayMs", |c, v| number(v, NATURAL).map(|v| c.quorum.observer_election_ms = v)),
     ("observerMasterPort", |c, v| port(v).map(|v| c.quorum.observer_master_port = v)),
-    ("localSessionsEnabled", |c, v| native_flag(v).map(|v| c.quorum.local_sessions = v)),
-    ("localSessionsUpgradingEnabled", |c, v| native_flag(v).map(|v| c.quorum.local_sessions_upgrade = v)),
-    ("multiAddress.enabled", |c, v| native_flag(v).map(|v| c.quorum.multi_address = v)),
+    ("localSessionsEnabled", |c, v| flag(v).map(|v| c.quorum.local_sessions = v)),
+    ("localSessionsUpgradingEnabled", |c, v| flag(v).map(|v| c.quorum.local_sessions_upgrade = v)),
+    ("multiAddress.enabled", |c, v| flag(v).map(|v| c.quorum.multi_address = v)),
     ("oraclePath", |c, v| {
         c.quorum.oracle = !v.is_empty();
         Ok(())
     }),
     ("readonlymode.enabled", |c, v| flag(v).map(|v| c.quorum.read_only_mode = v)),
+];
+
+/// Keys of which the reference compares the value with one word, letter by letter: anything else means the opposite. What
+/// they give up is dear, so nothing else may be taken for that word here either.
+const ONE_WORD: &[(&str, &str, GiveUp)] = &[
+    ("forceSync", "no", |c| c.force_sync = false),
+    ("leaderServes", "no", |c| c.quorum.leader_serves = false),
+    ("skipACL", "yes", |c| c.skip_acl = true),
 ];
 
 /// Settings that would have to be obeyed and are not: refused when they switch something on, for this reason.
@@ -178,19 +185,22 @@ const OWN_PROVIDERS: &[&str] = &["DigestAuthenticationProvider", "IPAuthenticati
 const X509_PROVIDER: &str = "X509AuthenticationProvider";
 const MISSING_PROVIDERS: &[&str] = &["SASLAuthenticationProvider"];
 
-/// Keys of the reference that mean nothing here: its threads, its caches, its Java; or that only an ensemble uses.
-/// A dot or star at the end stands for all that begin so.
+/// Keys of the reference that mean nothing here: its threads, its caches, its Java, its clients. A star at the end stands for
+/// all that begin so.
 const NOT_APPLICABLE: &[&str] = &[
-    "admin.*",
+    "admin.httpVersion",
     "advancedFlowControlEnabled",
     "allowSaslFailedClients",
     "bitHashCacheSize",
-    "client.*",
+    "client.secure",
+    "clientCnxnSocket",
     "commitProcessor.*",
     "controllerPort",
+    "disableAutoWatchReset",
     "ensembleAuthName",
     "follower.skipLearnerRequestToNextProcessor",
     "forward_learner_requests_to_commit_processor_disabled",
+    "hostProvider.*",
     "intBufferStartingSizeBytes",
     "IPAuthenticationProvider.*",
     "jmx.*",
@@ -207,12 +217,17 @@ const NOT_APPLICABLE: &[&str] = &[
     "maxResponseCacheSize",
     "messageTracker.*",
     "metricsProvider.*",
-    "multiAddress.*",
+    "multiAddress.reachabilityCheckEnabled",
+    "multiAddress.reachabilityCheckTimeoutMs",
     "netty.*",
-    "nio.*",
+    "nio.directBufferBytes",
+    "nio.numWorkerThreads",
+    "nio.shutdownTimeout",
     "observerMaster.sizeLimit",
+    "outstandingHandshake.limit",
     "pathStats.*",
     "quorum.*",
+    "request.timeout",
     "request_throttler.shutdownTimeout",
     "requireKerberosConfig",
     "sasl.*",
@@ -221,8 +236,12 @@ const NOT_APPLICABLE: &[&str] = &[
     "server.principal",
     "server.realm",
     "serverCnxnFactory",
+    "shuffleDnsResponse",
     "superUser*",
-    "watch*",
+    "test.allowDiscontinuousProposals",
+    "testingonly.initialZxid",
+    "watchManagerName",
+    "watcherClean*",
 ];
 
 /// Puts one setting where it belongs.
@@ -235,6 +254,15 @@ pub(super) fn apply(config: &mut Config, setting: &Setting) -> Result<(), Config
     }
     if let Some((_, apply)) = KEYS.iter().find(|(name, _)| *name == key) {
         return apply(config, value).map_err(refuse);
+    }
+    if let Some((_, word, give_up)) = ONE_WORD.iter().find(|(name, ..)| *name == key) {
+        if value == *word {
+            give_up(config);
+        } else if !["yes", "no"].contains(&value) {
+            let text = format!("{}: {}={value}: only {word} counts, so this is the same", setting.place, setting.key);
+            config.note(NoteLevel::Warning, format!("{text} as leaving it out"));
+        }
+        return Ok(());
     }
     if let Some(result) = config.members.set(key, value) {
         return result.map_err(|expected| setting.refuse(expected));
@@ -301,8 +329,15 @@ pub(super) fn expected<T>(what: &str) -> Result<T, Expected> {
     Err(Expected(what.to_owned()))
 }
 
+/// Whole numbers, also in base 16 as Java's options are often written: `-Djute.maxbuffer=0x9fffff`.
 pub(super) fn number<T: TryFrom<i64>>(text: &str, range: RangeInclusive<i64>) -> Result<T, Expected> {
-    let number = text.parse().ok().filter(|number| range.contains(number));
+    let digits = ["0x", "0X", "#"].into_iter().find_map(|start| text.strip_prefix(start));
+    let number = match digits {
+        // Java takes no sign behind the prefix.
+        Some(digits) => u32::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+')).map(i64::from),
+        None => text.parse().ok(),
+    };
+    let number = number.filter(|number| range.contains(number));
     match number.and_then(|number| T::try_from(number).ok()) {
         Some(number) => Ok(number),
         None => Err(Expected(format!("a whole number from {} to {}", range.start(), range.end()))),
@@ -338,21 +373,12 @@ fn port(text: &str) -> Result<Option<u16>, Expected> {
     Ok(u16::try_from(port).ok().filter(|port| *port > 0))
 }
 
-/// A flag of zoo.cfg itself.
-pub(super) fn native_flag(text: &str) -> Result<bool, Expected> {
+/// A flag. The reference takes what is neither for false without a word where it is a system property, yes among it.
+pub(super) fn flag(text: &str) -> Result<bool, Expected> {
     match text.to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => expected("true or false"),
-    }
-}
-
-/// A flag that is a system property: some are written yes and no.
-pub(super) fn flag(text: &str) -> Result<bool, Expected> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" => Ok(true),
-        "false" | "no" => Ok(false),
-        _ => expected("true or false, or yes or no"),
     }
 }
 
@@ -436,7 +462,7 @@ fn diff_syncs(config: &mut Config, value: &str) -> Result<(), Expected> {
 }
 
 fn compression(text: &str) -> Result<SnapshotCompression, Expected> {
-    match text {
+    match text.to_ascii_lowercase().as_str() {
         "" => Ok(SnapshotCompression::None),
         "gz" => Ok(SnapshotCompression::Gz),
         "snappy" => Ok(SnapshotCompression::Snappy),
@@ -458,7 +484,7 @@ pub(super) fn list(text: &str) -> Vec<String> {
 
 /// The known key that differs least, if it differs by no more than two letters.
 fn nearest(key: &str) -> Option<&'static str> {
-    let known = KEYS.iter().map(|(name, _)| *name);
+    let known = KEYS.iter().map(|(name, _)| *name).chain(ONE_WORD.iter().map(|(name, ..)| *name));
     known.map(|name| (distance(key, name), name)).filter(|(distance, _)| *distance <= 2).min().map(|(_, name)| name)
 }
 

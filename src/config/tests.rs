@@ -54,8 +54,30 @@ fn all_spellings_mean_the_same() {
     for key in ["snapCount", "zookeeper.snapCount"] {
         assert_eq!(cfg(&format!("{key}=7")).unwrap().snapshot_txns, 7);
     }
-    assert!(!cfg("forceSync=no").unwrap().force_sync && !cfg("forceSync=false").unwrap().force_sync);
     assert_eq!(cfg("tickTime=1\ntickTime=5").unwrap().tick_ms, 5);
+}
+
+#[test]
+fn what_is_given_up_is_given_up_by_one_word_alone() {
+    let given_up = |text: &str| cfg(text).map(|c| (!c.force_sync, c.skip_acl, !c.quorum.leader_serves)).unwrap();
+    assert_eq!(given_up("forceSync=no\nskipACL=yes\nleaderServes=no"), (true, true, true));
+    for other in ["yes", "false", "No"] {
+        assert_eq!(given_up(&format!("forceSync={other}\nleaderServes={other}")), (false, false, false));
+    }
+    for other in ["no", "true", "Yes"] {
+        assert_eq!(given_up(&format!("skipACL={other}")), (false, false, false));
+    }
+    assert_eq!(notes("forceSync=yes\nskipACL=no"), Vec::<String>::new());
+    let said = "zoo.cfg:2: skipACL=true: only yes counts, so this is the same as leaving it out";
+    assert_eq!(notes("skipACL=true"), [said]);
+    assert_eq!(message("digest.enabled=yes"), "zoo.cfg:2: digest.enabled=yes: expected true or false");
+}
+
+#[test]
+fn numbers_may_be_hexadecimal() {
+    let frame = |text: &str| cfg(&format!("jute.maxbuffer={text}")).map(|config| config.frame_bytes_max).ok();
+    assert_eq!(["0x9fffff", "0XFF", "#10", "+7"].map(frame), [Some(0x009f_ffff), Some(255), Some(16), Some(7)]);
+    assert_eq!(["0x", "0x+1", "x1", "0x1ffffffff", "0xffffffff"].map(frame), [None; 5]);
 }
 
 const TWO: &str = "initLimit=5\nsyncLimit=2\nserver.1=a:1:2\nserver.2=b:1:2\n";
@@ -211,6 +233,9 @@ fn odd_values_mean_what_they_mean_to_the_reference() {
         assert_eq!(quorum(usual), QuorumConfig::default(), "{usual}");
     }
     assert_eq!(quorum("snapshotSizeFactor=-1").log_sync_factor, None);
+    let unlimited = cfg("maxClientCnxns=-1\nmaxCnxns=-1\nsnapCount=-5\nsnapshot.compression.method=GZ").unwrap();
+    assert_eq!((unlimited.connections_per_address_max, unlimited.connections_max), (0, 0));
+    assert_eq!((unlimited.snapshot_txns, unlimited.snapshot_compression), (2, SnapshotCompression::Gz));
     assert_eq!(quorum("maxConcurrentSnapSyncs=4\nmaxConcurrentDiffSyncs=5").snap_syncs_max, 4);
     assert_eq!(quorum("maxTimeToWaitForEpoch=6").epoch_wait_ms, Some(6));
     assert!(!quorum("observer.syncEnabled=false").observer_writes);
@@ -229,6 +254,12 @@ fn what_nothing_obeys_says_so() {
     assert!(message(&format!("{TWO}oraclePath=/o")).starts_with("zoo.cfg: zkd asks no oracle"));
     assert_eq!(notes("localSessionsEnabled=true\nobserverMasterPort=2191"), Vec::<String>::new());
     assert_eq!(notes("learner.asyncSending=true"), ["zoo.cfg:2: learner.asyncSending has no effect here"]);
+    for known in ["clientCnxnSocket", "testingonly.initialZxid", "multiAddress.reachabilityCheckEnabled"] {
+        assert_eq!(notes(&format!("{known}=1")), [format!("zoo.cfg:2: {known} has no effect here")]);
+    }
+    for typo in ["admin.serverport", "nio.sessionLessCnxnTimeout", "skipAcl"] {
+        assert!(notes(&format!("{typo}=1"))[0].contains("did you mean"), "{typo}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::keys::{Expected, expected, file, flag, list, native_flag, number};
+use super::keys::{Expected, expected, file, flag, list, number};
 use super::{Config, ConfigError, NoteLevel, Place, Setting};
 
 /// How long a connection that may be plaintext may take to show what it is, ms (SC-12).
@@ -279,9 +279,9 @@ pub(super) fn apply(config: &mut Config, setting: &Setting) -> Option<Result<(),
         }
         "client.portUnification" => flag(value).map(|v| tls.client_unification = v),
         "client.certReload" => flag(value).map(|v| tls.client_reload = v),
-        "sslQuorum" => native_flag(value).map(|v| tls.quorum = v),
-        "portUnification" => native_flag(value).map(|v| tls.quorum_unification = v),
-        "sslQuorumReloadCertFiles" => native_flag(value).map(|v| tls.quorum_reload = v),
+        "sslQuorum" => flag(value).map(|v| tls.quorum = v),
+        "portUnification" => flag(value).map(|v| tls.quorum_unification = v),
+        "sslQuorumReloadCertFiles" => flag(value).map(|v| tls.quorum_reload = v),
         "fips-mode" => flag(value).map(|v| tls.fips = v),
         "X509AuthenticationProvider.superUser" => {
             tls.x509_super = Some(value.to_owned());

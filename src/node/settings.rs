@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::admin::{AdminRules, user_name};
 use crate::auth::{AuthRules, DigestAlgorithm};
-use crate::config::{ClientAddress, Config, SnapshotCompression, TlsConfig};
+use crate::config::{ClientAddress, Config, ServerRole, SnapshotCompression, TlsConfig};
 use crate::disk::{FlushRules, LogOptions};
 use crate::ids::Sid;
 use crate::net::{ConnectionLimits, ConnectionThrottleRules, ElectionNet, QuorumNet, RequestThrottleRules, Security};
@@ -366,11 +366,11 @@ fn connection_throttle(config: &Config) -> ConnectionThrottleRules {
     }
 }
 
-/// Of many servers each takes its share (CF-35).
+/// Of many voters each takes its share, and so does an observer (CF-35).
 fn outstanding_max(config: &Config) -> i64 {
-    let servers = i64::try_from(config.members.servers.len()).unwrap_or(i64::MAX);
-    if config.is_distributed() && servers > 2 {
-        (config.outstanding_max / (servers - 1)).max(1)
+    let voters = i64::try_from(config.members.count(ServerRole::Participant)).unwrap_or(i64::MAX);
+    if config.is_distributed() && voters > 2 {
+        (config.outstanding_max / (voters - 1)).max(1)
     } else {
         config.outstanding_max
     }
@@ -388,4 +388,21 @@ fn auth(config: &Config) -> Result<AuthRules, SettingsError> {
         x509_super: config.tls.x509_super.as_deref().map(Into::into),
         enforced_schemes: enforced.map(|scheme| scheme.as_str().into()).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_in_process_are_shared_among_voters() {
+        let limit = |members: &str| {
+            let text = format!("dataDir=/d\nglobalOutstandingLimit=100\ninitLimit=5\nsyncLimit=2\n{members}");
+            outstanding_max(&Config::parse("zoo.cfg", &text, &[]).expect("good"))
+        };
+        let voters = |count| (1..=count).map(|id| format!("server.{id}=a:1:2\n")).collect::<String>();
+        assert_eq!([limit(""), limit(&voters(2)), limit(&voters(3)), limit(&voters(5))], [100, 100, 50, 25]);
+        let observed = voters(3) + "server.4=b:1:2:observer\nserver.5=c:1:2:observer";
+        assert_eq!(limit(&observed), 50, "observers take no share away");
+    }
 }
