@@ -83,18 +83,21 @@ fn put_ephemerals(view: &View, out: &mut String) {
     }
 }
 
-/// Connections by when they would be given up: after the session timeout, or ten seconds without a session.
+/// Connections by when they would be given up: after the session timeout, or `nio.sessionlessCnxnTimeout` without a session.
+/// Times are rounded up by the latter, as in the reference.
 fn put_connections(view: &View, now: Now, out: &mut String) {
-    const WITHOUT_SESSION_MS: u64 = 10_000;
+    let sessionless_ms = view.facts.sessionless_ms.max(1);
     let mut sets: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for lane in view.connections.all() {
         let info = lane.info();
         let patience = match info.session {
             Some(_) => u64::try_from(info.timeout_ms).unwrap_or(0),
-            None => WITHOUT_SESSION_MS,
+            None => sessionless_ms,
         };
-        let heard = if info.session.is_some() { info.statistics.last_response_ms } else { now.steady_ms };
-        let due = ((heard + patience) / WITHOUT_SESSION_MS + 1) * WITHOUT_SESSION_MS;
+        // Whoever has asked nothing yet was heard of when it came.
+        let age_ms = u64::try_from(now.wall_ms - info.established_ms).unwrap_or(0);
+        let heard = info.statistics.last_response_ms.max(now.steady_ms.saturating_sub(age_ms));
+        let due = (heard.saturating_add(patience) / sessionless_ms).saturating_add(1).saturating_mul(sessionless_ms);
         let session = info.session.unwrap_or(SessionId::NONE);
         sets.entry(due).or_default().push(format!("\tip: /{} sessionId: {session}\n", address(&info)));
     }

@@ -52,10 +52,6 @@ pub struct QuorumConfig {
     pub observer_master_port: Option<u16>,
     /// `tcpKeepAlive`, for connections between servers.
     pub keep_alive: bool,
-    /// `leader.nodelay`.
-    pub leader_nodelay: bool,
-    /// `follower.nodelay`.
-    pub follower_nodelay: bool,
     /// `localSessionsEnabled`.
     pub local_sessions: bool,
     /// `localSessionsUpgradingEnabled`.
@@ -94,8 +90,6 @@ impl Default for QuorumConfig {
             observer_election_ms: 200,
             observer_master_port: None,
             keep_alive: false,
-            leader_nodelay: true,
-            follower_nodelay: true,
             local_sessions: false,
             local_sessions_upgrade: false,
             multi_address: false,

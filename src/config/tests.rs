@@ -176,7 +176,7 @@ fn how_an_ensemble_works_is_configured_as_in_the_reference() {
          electionAlg=3\npeerType=Observer\nquorumListenOnAllIPs=TRUE\nelectionPortBindRetry=0\ncnxTimeout=7\n\
          quorumCnxnTimeoutMs=8\nfastleader.minNotificationInterval=9\nfastleader.maxNotificationInterval=10\n\
          leaderServes=no\nleader.maxTimeToWaitForEpoch=0\nleader.maxConcurrentSnapSyncs=11\n\
-         leader.maxConcurrentDiffSyncs=12\nleader.nodelay=false\nfollower.nodelay=false\ntcpKeepAlive=true\n\
+         leader.maxConcurrentDiffSyncs=12\ntcpKeepAlive=true\n\
          commitLogCount=1000\nsnapshotSizeFactor=0.5\nforceSnapshotSync=true\nsyncEnabled=false\n\
          observer.reconnectDelayMs=13\nobserver.election.DelayMs=14\nobserverMasterPort=15\n\
          localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\nreadonlymode.enabled=true\n\
@@ -206,8 +206,6 @@ fn how_an_ensemble_works_is_configured_as_in_the_reference() {
         observer_election_ms: 14,
         observer_master_port: Some(15),
         keep_alive: true,
-        leader_nodelay: false,
-        follower_nodelay: false,
         local_sessions: true,
         local_sessions_upgrade: true,
         multi_address: true,
@@ -254,7 +252,9 @@ fn what_nothing_obeys_says_so() {
     assert!(message(&format!("{TWO}oraclePath=/o")).starts_with("zoo.cfg: zkd asks no oracle"));
     assert_eq!(notes("localSessionsEnabled=true\nobserverMasterPort=2191"), Vec::<String>::new());
     assert_eq!(notes("learner.asyncSending=true"), ["zoo.cfg:2: learner.asyncSending has no effect here"]);
-    for known in ["clientCnxnSocket", "testingonly.initialZxid", "multiAddress.reachabilityCheckEnabled"] {
+    for known in
+        ["leader.nodelay", "clientCnxnSocket", "testingonly.initialZxid", "multiAddress.reachabilityCheckEnabled"]
+    {
         assert_eq!(notes(&format!("{known}=1")), [format!("zoo.cfg:2: {known} has no effect here")]);
     }
     for typo in ["admin.serverport", "nio.sessionLessCnxnTimeout", "skipAcl"] {

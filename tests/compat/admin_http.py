@@ -160,6 +160,9 @@ def reports(ours, theirs):
         words = [line.split("\t")[0] for line in four_letter_word(server.port, "mntr").splitlines()]
         assert words == ["zk_" + key for key in run(server, "monitor").json() if key not in ("command", "error")]
     for server in (ours, theirs):
+        with Client(server.port):
+            # One that has asked nothing yet is not given up before it began.
+            assert " 1970:" not in four_letter_word(server.port, "dump"), server.name
         before, _, after = (run(server, "srvr").json()["server_stats"] if word is None else four_letter_word(server.port, word)
                             for word in (None, "ruok", None))
         counted = [after[key] - before[key] for key in ("packets_received", "packets_sent")]

@@ -67,13 +67,12 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Report> {
 }
 
 /// Java reads these from its command line alone; zkd reads them from the file as well.
-const BARE: [&str; 6] = [
+const BARE: [&str; 5] = [
     "jute.maxbuffer",
     "readonlymode.enabled",
     "znode.container.checkIntervalMs",
     "znode.container.maxPerMinute",
     "znode.container.maxNeverUsedIntervalMs",
-    "leader.nodelay",
 ];
 
 fn sort_keys(survey: &[(String, Verdict)], report: &mut Report) {
