@@ -40,12 +40,12 @@ pub(super) fn monitor(view: &View) -> Fields {
         fields.push(field(counter.name(), view.metrics.counter(counter)));
     }
     for &basic in Basic::ALL {
-        put_summary(&mut fields, basic.name(), &view.metrics.basic(basic).summary);
+        put_summary(&mut fields, basic.name(), view.metrics.basic(basic));
     }
     for &advanced in Advanced::ALL {
-        let percentiles = view.metrics.advanced(advanced);
-        put_summary(&mut fields, advanced.name(), &percentiles.summary);
-        let [p50, p95, p99, p999] = percentiles.at([0.5, 0.95, 0.99, 0.999]);
+        let summary = view.metrics.advanced(advanced);
+        put_summary(&mut fields, advanced.name(), summary);
+        let [p50, p95, p99, p999] = summary.at([0.5, 0.95, 0.99, 0.999]);
         for (prefix, value) in [("p50", p50), ("p95", p95), ("p99", p99), ("p999", p999)] {
             fields.push((format!("{prefix}_{}", advanced.name()), value.into()));
         }
@@ -88,13 +88,16 @@ impl Reading {
 }
 
 pub(super) fn srst(view: &View) -> String {
+    // Prometheus's counters only grow.
+    let forgets = view.facts.prometheus.is_none();
+    if forgets {
+        view.metrics.reset();
+    }
     view.statistics.reset();
     view.inspect.reset();
-    // Prometheus's counters only grow.
-    if view.facts.prometheus.is_some() {
+    if !forgets {
         return "Server stats reset.\n".to_owned();
     }
-    view.metrics.reset();
     for counter in [
         &view.statistics.throttled_ops,
         &view.connections.rejected,
@@ -180,7 +183,7 @@ fn collect(view: &View) {
 }
 
 fn gauges(view: &View, report: &Report) -> Vec<Gauge> {
-    let (statistics, latency) = (&view.statistics, view.statistics.latency_ms());
+    let (statistics, latency) = (&view.statistics, view.statistics.latency());
     let (last, min, max) = statistics.response_bytes();
     let (znodes, ephemerals, bytes, sessions, watches) = {
         let database = view.database.read();
@@ -191,7 +194,7 @@ fn gauges(view: &View, report: &Report) -> Vec<Gauge> {
     let rows: [(&'static str, Json); 24] = [
         ("ephemerals_count", ephemerals.into()),
         ("num_alive_connections", view.connections.len().into()),
-        ("avg_latency", Json::Real(rounded(latency.mean()))),
+        ("avg_latency", Json::Real(rounded(latency.mean_ms))),
         ("outstanding_requests", outstanding(view).into()),
         ("znode_count", (znodes + 1).into()),
         ("global_sessions", sessions.into()),
@@ -203,13 +206,13 @@ fn gauges(view: &View, report: &Report) -> Vec<Gauge> {
         ("connection_drop_probability", Json::Real(rounded(view.throttles.drop_chance()))),
         ("watch_count", watches.into()),
         ("auth_failed_count", statistics.auth_failed.load(Relaxed).into()),
-        ("min_latency", latency.min().into()),
+        ("min_latency", latency.min_ms.into()),
         ("max_file_descriptor_count", descriptors_max().into()),
         ("approximate_data_size", bytes.into()),
         ("open_file_descriptor_count", descriptors().into()),
         ("local_sessions", report.local_sessions.into()),
         ("uptime", uptime_ms(view).into()),
-        ("max_latency", latency.max().into()),
+        ("max_latency", latency.max_ms.into()),
         ("outstanding_tls_handshake", view.connections.handshakes.load(Relaxed).into()),
         ("min_client_response_size", min.into()),
         ("non_mtls_local_conn_count", view.connections.plain_local.load(Relaxed).into()),

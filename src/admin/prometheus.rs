@@ -7,7 +7,7 @@ use std::fs;
 use super::json::{Fields, Json};
 use super::monitor::{Gauge, SetGauge, descriptors, descriptors_max};
 use super::view::View;
-use crate::metrics::{Advanced, Basic, Counter, Percentiles, java_text};
+use crate::metrics::{Advanced, Basic, Counter, Summary, java_text};
 
 /// What is measured under one name.
 struct Family {
@@ -102,13 +102,13 @@ fn families(view: &View, gauges: &[Gauge], sets: &[SetGauge]) -> Vec<Family> {
     families
 }
 
-fn summary<const N: usize>(name: &'static str, values: &Percentiles, shares: [f64; N]) -> Family {
-    let count = values.summary.count();
+fn summary<const N: usize>(name: &'static str, values: &Summary, shares: [f64; N]) -> Family {
+    let count = values.count();
     let at = values.at(shares).map(|value| if count == 0 { f64::NAN } else { value as f64 });
     let quantile =
         |(share, value): (f64, f64)| Sample { suffix: "", labels: vec![("quantile", java_text(share))], value };
     let mut samples: Vec<_> = shares.into_iter().zip(at).map(quantile).collect();
-    for (suffix, value) in [("_count", count), ("_sum", values.summary.sum())] {
+    for (suffix, value) in [("_count", count), ("_sum", values.sum())] {
         samples.push(Sample { suffix, labels: Vec::new(), value: value as f64 });
     }
     Family::new(name, "summary", samples)

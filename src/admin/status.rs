@@ -44,13 +44,13 @@ fn put_read_only(view: &View, out: &mut String) {
 }
 
 fn put_status(view: &View, out: &mut String) {
-    let (statistics, latency) = (&view.statistics, view.statistics.latency_ms());
+    let (statistics, latency) = (&view.statistics, view.statistics.latency());
     let (zxid, znodes) = {
         let database = view.database.read();
         (database.last_zxid(), database.tree().len())
     };
-    let mean = java_double(latency.mean());
-    let _ = writeln!(out, "Latency min/avg/max: {}/{mean}/{}", latency.min(), latency.max());
+    let mean = java_double(latency.mean_ms);
+    let _ = writeln!(out, "Latency min/avg/max: {}/{mean}/{}", latency.min_ms, latency.max_ms);
     let _ = writeln!(out, "Received: {}", statistics.packets_received());
     let _ = writeln!(out, "Sent: {}", statistics.packets_sent());
     let _ = writeln!(out, "Connections: {}", view.connections.len());
@@ -95,7 +95,7 @@ pub(super) fn stats(view: &View) -> Fields {
 }
 
 fn statistics(view: &View, mode: Mode, zxid: Zxid) -> Fields {
-    let (statistics, latency) = (&view.statistics, view.statistics.latency_ms());
+    let (statistics, latency) = (&view.statistics, view.statistics.latency());
     let (last, min, max) = statistics.response_bytes();
     vec![
         field("packets_sent", statistics.packets_sent()),
@@ -108,9 +108,9 @@ fn statistics(view: &View, mode: Mode, zxid: Zxid) -> Fields {
         field("last_processed_zxid", zxid.0),
         field("outstanding_requests", outstanding(view)),
         field("server_state", mode.name()),
-        field("avg_latency", Json::Real(rounded(latency.mean()))),
-        field("max_latency", latency.max()),
-        field("min_latency", latency.min()),
+        field("avg_latency", Json::Real(rounded(latency.mean_ms))),
+        field("max_latency", latency.max_ms),
+        field("min_latency", latency.min_ms),
         field("num_alive_client_connections", view.connections.len()),
         field("uptime", uptime_ms(view)),
         field("auth_failed_count", statistics.auth_failed.load(Relaxed)),

@@ -9,7 +9,7 @@ mod summary;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub use number::{java_double, java_text, rounded};
-pub use summary::{Percentiles, Summary};
+pub use summary::Summary;
 
 macro_rules! names {
     ($(#[$doc:meta])* $kind:ident: $($name:ident,)*) => {
@@ -83,16 +83,16 @@ names! {
 #[derive(Debug)]
 pub struct Metrics {
     counters: Vec<AtomicU64>,
-    basic: Vec<Percentiles>,
-    advanced: Vec<Percentiles>,
+    basic: Vec<Summary>,
+    advanced: Vec<Summary>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         Self {
             counters: Counter::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
-            basic: Basic::ALL.iter().map(|_| Percentiles::default()).collect(),
-            advanced: Advanced::ALL.iter().map(|_| Percentiles::default()).collect(),
+            basic: Basic::ALL.iter().map(|_| Summary::default()).collect(),
+            advanced: Advanced::ALL.iter().map(|_| Summary::default()).collect(),
         }
     }
 }
@@ -121,7 +121,7 @@ impl Metrics {
 
     /// A summary. Prometheus wants the median of these as well.
     #[must_use]
-    pub fn basic(&self, summary: Basic) -> &Percentiles {
+    pub fn basic(&self, summary: Basic) -> &Summary {
         &self.basic[summary as usize]
     }
 
@@ -132,14 +132,14 @@ impl Metrics {
 
     /// A summary with percentiles.
     #[must_use]
-    pub fn advanced(&self, summary: Advanced) -> &Percentiles {
+    pub fn advanced(&self, summary: Advanced) -> &Summary {
         &self.advanced[summary as usize]
     }
 
     /// `srst`: all begin anew.
     pub fn reset(&self) {
         self.counters.iter().for_each(|counter| counter.store(0, Relaxed));
-        self.basic.iter().for_each(Percentiles::reset);
-        self.advanced.iter().for_each(Percentiles::reset);
+        self.basic.iter().for_each(Summary::reset);
+        self.advanced.iter().for_each(Summary::reset);
     }
 }

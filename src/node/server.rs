@@ -176,7 +176,7 @@ impl Server {
         let first = Standing { mode, serves: mode == Mode::Standalone, membership, ..Standing::default() };
         let serving = AtomicBool::new(first.serves);
         let standing: SharedStanding = Arc::new(RwLock::new(Arc::new(first)));
-        let statistics = Arc::new(ServerStatistics::default());
+        let statistics = Arc::new(ServerStatistics::new(Arc::clone(&metrics)));
         let connections = Arc::new(Connections::default());
         let throttles = Arc::new(Throttles::new(
             settings.connection_throttle,

@@ -11,6 +11,7 @@ use super::answer::{put_path_or_null, put_result};
 use super::database::Database;
 use super::lane::{Lane, answer_waiting};
 use crate::ids::{LinkId, Now, SessionId, Zxid};
+use crate::metrics::Advanced;
 use crate::proto::{ErrorCode, OpCode, ReplyHeader};
 use crate::session::Heartbeat;
 use crate::txn::{Entry, Txn, TxnHeader};
@@ -418,7 +419,8 @@ fn answer(
                 return;
             }
             let header = ReplyHeader { xid: *xid, zxid, error };
-            state.push_reply(lane.statistics(), (*op, *received_ms, now.steady_ms), header, record);
+            let kind = Some(Advanced::updatelatency);
+            state.push_reply(lane.statistics(), kind, (*op, *received_ms, now.steady_ms), header, record);
             if *op == OpCode::CLOSE_SESSION {
                 wake.extend(state.close());
                 return;

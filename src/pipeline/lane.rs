@@ -21,6 +21,7 @@ use super::statistics::{LaneStatistics, ServerStatistics};
 use crate::auth::{Identities, Identity};
 use crate::ids::{ConnectionId, SessionId, Zxid};
 use crate::jute::JuteWrite;
+use crate::metrics::Advanced;
 use crate::proto::{
     Auth, ConnectResponse, ErrorCode, OpCode, OpKind, ReplyHeader, RequestHeader, end_frame, start_frame, start_reply,
 };
@@ -427,10 +428,11 @@ impl LaneState {
         self.statistics.sent += 1;
     }
 
-    /// Appends a reply: the header, and what `record` writes.
+    /// Appends a reply: the header, and what `record` writes. How long it took is told of reads or of updates.
     pub(super) fn push_reply(
         &mut self,
         server: &ServerStatistics,
+        kind: Option<Advanced>,
         (op, received_ms, now_ms): (OpCode, u64, u64),
         header: ReplyHeader,
         record: impl FnOnce(&mut Vec<u8>),
@@ -439,7 +441,7 @@ impl LaneState {
         record(&mut self.out);
         end_frame(&mut self.out, frame);
         let latency_ms = now_ms.saturating_sub(received_ms);
-        server.replied(self.out.len() - frame - 4, latency_ms);
+        server.replied(self.out.len() - frame - 4, kind, latency_ms);
         self.statistics.replied(op, header.xid, header.zxid.0, now_ms, latency_ms);
     }
 
@@ -490,7 +492,7 @@ pub fn receive(
     }
     if !database.auth().admits(&state.identities) {
         let reply = connection_reply(header.xid, ErrorCode::SESSION_CLOSED_REQUIRE_AUTH);
-        state.push_reply(&lane.statistics, (header.op, now_ms, now_ms), reply, |_| ());
+        state.push_reply(&lane.statistics, None, (header.op, now_ms, now_ms), reply, |_| ());
         state.close();
         return Received::Done;
     }
@@ -578,7 +580,9 @@ fn authenticate(database: &Database, lane: &Lane, state: &mut LaneState, header:
             return;
         }
         // A server without SASL answers every token with none.
-        state.push_reply(&lane.statistics, (op, 0, 0), connection_reply(xid, ErrorCode::OK), |out| out.buffer(None));
+        state.push_reply(&lane.statistics, None, (op, 0, 0), connection_reply(xid, ErrorCode::OK), |out| {
+            out.buffer(None)
+        });
         return;
     }
     let Ok((_, auth)) = Auth::decode(body) else {
@@ -590,11 +594,11 @@ fn authenticate(database: &Database, lane: &Lane, state: &mut LaneState, header:
             let mut identities = state.identities.to_vec();
             identities.extend(new.into_iter().filter(|identity| !state.identities.contains(identity)));
             state.identities = identities.into();
-            state.push_reply(&lane.statistics, (op, 0, 0), connection_reply(xid, ErrorCode::OK), |_| ());
+            state.push_reply(&lane.statistics, None, (op, 0, 0), connection_reply(xid, ErrorCode::OK), |_| ());
         }
         None => {
             lane.statistics.auth_failed.fetch_add(1, Relaxed);
-            state.push_reply(&lane.statistics, (op, 0, 0), connection_reply(xid, ErrorCode::AUTH_FAILED), |_| ());
+            state.push_reply(&lane.statistics, None, (op, 0, 0), connection_reply(xid, ErrorCode::AUTH_FAILED), |_| ());
             state.close();
         }
     }

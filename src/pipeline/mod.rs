@@ -32,4 +32,4 @@ pub use lane::{
 };
 pub use outstanding::Outstanding;
 pub use prepare::{Asker, Prepare, PrepareRules, Prepared, makes_ephemeral, multi_layouts};
-pub use statistics::{LaneStatistics, ServerStatistics};
+pub use statistics::{LaneStatistics, Latency, ServerStatistics};

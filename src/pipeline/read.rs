@@ -9,12 +9,16 @@ use super::lane::{Lane, LaneState, ReadRequest};
 use crate::auth::{Identity, redact};
 use crate::ids::Zxid;
 use crate::jute::JuteWrite;
+use crate::metrics::Advanced;
 use crate::proto::{
     AddWatchMode, ErrorCode, EventType, MultiHeader, OpCode, OpKind, Perms, ReplyHeader, Request, SetWatches, Watching,
     put_event,
 };
 use crate::tree::ZnodeRef;
 use crate::watch::{Modes, WatchKind, WatcherId, Watches};
+
+/// What is told how long these take.
+const READ: Option<Advanced> = Some(Advanced::readlatency);
 
 /// Answers one request into the lane's out-buffer.
 pub(super) fn answer(
@@ -31,7 +35,7 @@ pub(super) fn answer(
             Refusal::NotAllowed(error) => (error, Zxid::ZERO),
         };
         let header = ReplyHeader { xid: request.header.xid, zxid, error };
-        state.push_reply(lane.statistics(), (op, request.received_ms, now_ms), header, |_| ());
+        state.push_reply(lane.statistics(), READ, (op, request.received_ms, now_ms), header, |_| ());
         return;
     }
     if op.kind() == OpKind::Refused {
@@ -46,7 +50,7 @@ pub(super) fn answer(
         // The reference has begun the list of results before it notices.
         let header = ReplyHeader { xid: request.header.xid, zxid: database.last_zxid(), error: ErrorCode::MARSHALLING };
         let end = |out: &mut Vec<u8>| MultiHeader::END.encode(out);
-        state.push_reply(lane.statistics(), (op, request.received_ms, now_ms), header, end);
+        state.push_reply(lane.statistics(), READ, (op, request.received_ms, now_ms), header, end);
         return;
     }
     let reader = Reader { database, lane, identities: request.identities };
@@ -57,7 +61,7 @@ pub(super) fn answer(
 /// An opcode that is no client's to ask: the last answer on this connection (client-protocol.md 5.2).
 fn refuse(lane: &Lane, state: &mut LaneState, request: &ReadRequest<'_>, now_ms: u64) {
     let header = ReplyHeader { xid: request.header.xid, zxid: Zxid(-1), error: ErrorCode::UNIMPLEMENTED };
-    state.push_reply(lane.statistics(), (request.header.op, request.received_ms, now_ms), header, |_| ());
+    state.push_reply(lane.statistics(), READ, (request.header.op, request.received_ms, now_ms), header, |_| ());
     let _unwoken = state.close();
 }
 
@@ -72,7 +76,7 @@ fn reply(
     let xid = if request.header.op == OpCode::PING { ReplyHeader::PING_XID } else { request.header.xid };
     let error = answer.as_ref().err().copied().unwrap_or(ErrorCode::OK);
     let header = ReplyHeader { xid, zxid: database.last_zxid(), error };
-    state.push_reply(lane.statistics(), (request.header.op, request.received_ms, now_ms), header, |out| {
+    state.push_reply(lane.statistics(), READ, (request.header.op, request.received_ms, now_ms), header, |out| {
         if let Ok(answer) = answer {
             answer.encode(out);
         }

@@ -1,15 +1,22 @@
 //! What a server counts of its clients: the numbers of `srvr`, `stat` and `cons`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use crate::metrics::Summary;
+use crate::metrics::{Advanced, Metrics};
 
 /// Counts over all connections (ops-surface.md 1.3).
 #[derive(Debug)]
 pub struct ServerStatistics {
     packets_received: AtomicU64,
     packets_sent: AtomicU64,
-    latency_ms: Summary,
+    /// Holds `readlatency` and `updatelatency`.
+    metrics: Arc<Metrics>,
+    /// The shortest and the longest latency since the counts began, ms.
+    latency_min_ms: AtomicU64,
+    latency_max_ms: AtomicU64,
+    /// Number and sum of the latencies before.
+    latency_before: (AtomicU64, AtomicU64),
     /// Size of the last, smallest and largest reply, bytes; -1 before the first.
     response_last: AtomicI64,
     response_min: AtomicI64,
@@ -28,12 +35,34 @@ pub struct ServerStatistics {
     pub slow_flushes: AtomicU64,
 }
 
+/// Times from request to reply.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Latency {
+    /// The shortest, ms; 0 without any.
+    pub min_ms: u64,
+    /// The mean, ms; 0 without any.
+    pub mean_ms: f64,
+    /// The longest, ms.
+    pub max_ms: u64,
+}
+
 impl Default for ServerStatistics {
     fn default() -> Self {
+        Self::new(Arc::default())
+    }
+}
+
+impl ServerStatistics {
+    /// All counts at zero; latencies go into `metrics` as well.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             packets_received: AtomicU64::new(0),
             packets_sent: AtomicU64::new(0),
-            latency_ms: Summary::default(),
+            metrics,
+            latency_min_ms: AtomicU64::new(u64::MAX),
+            latency_max_ms: AtomicU64::new(0),
+            latency_before: (AtomicU64::new(0), AtomicU64::new(0)),
             response_last: AtomicI64::new(-1),
             response_min: AtomicI64::new(-1),
             response_max: AtomicI64::new(-1),
@@ -45,17 +74,24 @@ impl Default for ServerStatistics {
             slow_flushes: AtomicU64::new(0),
         }
     }
-}
 
-impl ServerStatistics {
     /// Counts frames that came in.
     pub fn received(&self, packets: u64) {
         self.packets_received.fetch_add(packets, Relaxed);
     }
 
-    /// Counts a reply of so many bytes to a request that came so many ms ago.
-    pub fn replied(&self, bytes: usize, latency_ms: u64) {
-        self.latency_ms.add(latency_ms);
+    /// Counts a reply of so many bytes to a request that came so many ms ago, which is told of reads or of updates; of what
+    /// is answered outside the order of requests it is not told.
+    pub fn replied(&self, bytes: usize, kind: Option<Advanced>, latency_ms: u64) {
+        if let Some(kind) = kind {
+            self.metrics.observe(kind, latency_ms);
+            if latency_ms < self.latency_min_ms.load(Relaxed) {
+                self.latency_min_ms.fetch_min(latency_ms, Relaxed);
+            }
+            if latency_ms > self.latency_max_ms.load(Relaxed) {
+                self.latency_max_ms.fetch_max(latency_ms, Relaxed);
+            }
+        }
         self.sent();
         let bytes = bytes as i64;
         self.response_last.store(bytes, Relaxed);
@@ -82,10 +118,26 @@ impl ServerStatistics {
         self.packets_sent.load(Relaxed)
     }
 
-    /// Times from request to reply, ms.
+    /// Times from request to reply, of reads and updates together.
     #[must_use]
-    pub const fn latency_ms(&self) -> &Summary {
-        &self.latency_ms
+    pub fn latency(&self) -> Latency {
+        let (count, sum) = self.latencies();
+        let before = (self.latency_before.0.load(Relaxed), self.latency_before.1.load(Relaxed));
+        // The metrics may have been forgotten meanwhile.
+        match (count.saturating_sub(before.0), sum.saturating_sub(before.1)) {
+            (0, _) => Latency { min_ms: 0, mean_ms: 0.0, max_ms: 0 },
+            (count, sum) => Latency {
+                min_ms: self.latency_min_ms.load(Relaxed),
+                mean_ms: sum as f64 / count as f64,
+                max_ms: self.latency_max_ms.load(Relaxed),
+            },
+        }
+    }
+
+    /// How many were measured since the metrics began, and their sum, ms.
+    fn latencies(&self) -> (u64, u64) {
+        let [reads, updates] = [Advanced::readlatency, Advanced::updatelatency].map(|kind| self.metrics.advanced(kind));
+        (reads.count() + updates.count(), reads.sum() + updates.sum())
     }
 
     /// Last, smallest and largest reply, bytes; -1 before the first.
@@ -94,11 +146,15 @@ impl ServerStatistics {
         (self.response_last.load(Relaxed), self.response_min.load(Relaxed), self.response_max.load(Relaxed))
     }
 
-    /// `srst`: counts begin anew.
+    /// `srst`: counts begin anew. If the metrics do so, too, they have to come first.
     pub fn reset(&self) {
         self.packets_received.store(0, Relaxed);
         self.packets_sent.store(0, Relaxed);
-        self.latency_ms.reset();
+        self.latency_min_ms.store(u64::MAX, Relaxed);
+        self.latency_max_ms.store(0, Relaxed);
+        let (count, sum) = self.latencies();
+        self.latency_before.0.store(count, Relaxed);
+        self.latency_before.1.store(sum, Relaxed);
         for size in [&self.response_last, &self.response_min, &self.response_max] {
             size.store(-1, Relaxed);
         }
@@ -145,5 +201,33 @@ impl LaneStatistics {
         self.max_latency_ms = self.max_latency_ms.max(latency_ms);
         self.sum_latency_ms += latency_ms;
         self.count += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_are_those_of_reads_and_updates_since_the_counts_began() {
+        let metrics = Arc::new(Metrics::default());
+        let statistics = ServerStatistics::new(Arc::clone(&metrics));
+        let told = || {
+            let Latency { min_ms, mean_ms, max_ms } = statistics.latency();
+            (min_ms, mean_ms, max_ms)
+        };
+        assert_eq!(told(), (0, 0.0, 0));
+        statistics.replied(9, Some(Advanced::readlatency), 1);
+        statistics.replied(9, Some(Advanced::updatelatency), 6);
+        statistics.replied(9, None, 100);
+        assert_eq!((told(), statistics.packets_sent()), ((1, 3.5, 6), 3));
+        statistics.reset();
+        assert_eq!((told(), metrics.advanced(Advanced::readlatency).count()), ((0, 0.0, 0), 1));
+        statistics.replied(9, Some(Advanced::readlatency), 2);
+        assert_eq!(told(), (2, 2.0, 2));
+        metrics.reset();
+        statistics.reset();
+        statistics.replied(9, Some(Advanced::readlatency), 4);
+        assert_eq!((told(), metrics.advanced(Advanced::readlatency).sum()), ((4, 4.0, 4), 4));
     }
 }

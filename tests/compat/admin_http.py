@@ -31,6 +31,7 @@ JETTY = ("jetty9-server", "jetty9-servlet", "jetty9-http", "jetty9-io", "jetty9-
 PROMETHEUS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
 ANYBODY = {"Authorization": "ip"}
 ADMIN = b"admin:admin"
+LATENCIES = ("readlatency", "updatelatency")
 ADMIN_ACL = (31, "digest", "admin:" + base64.b64encode(hashlib.sha1(ADMIN).digest()).decode())
 READ_ONLY = (1, "world", "anyone")
 IDLE_MS = 700
@@ -133,7 +134,43 @@ def visit(server):
     return client
 
 
+def latencies(server):
+    """How many reads and updates were measured, step by step."""
+    told = []
+
+    def tell(step):
+        lines = dict(line.split("\t") for line in four_letter_word(server.port, "mntr").splitlines())
+        told.append((step, *(int(lines["zk_cnt_" + name]) - at for name, at in zip(LATENCIES, base))))
+
+    base = [0, 0]
+    with Client(server.port) as client:
+        tell("start")
+        base = list(told.pop()[1:])
+        client.auth(b"user:secret")
+        tell("auth")
+        client.create("/latency")
+        tell("create")
+        client.get("/latency")
+        client.call("sync", w.ustr("/latency"))
+        client.call("whoAmI")
+        tell("reads")
+        for call in (client.create, client.get):
+            with contextlib.suppress(Refused):
+                call("/latency" if call == client.create else "/nope")
+        tell("refused")
+        client.multi([("delete", w.ustr("/latency") + w.i32(-1))])
+        tell("multi")
+        client.end()
+        tell("end")
+    lines = dict(line.split("\t") for line in four_letter_word(server.port, "mntr").splitlines())
+    for name in LATENCIES:
+        p50, p999, least, most = (int(lines["zk_%s_%s" % (part, name)]) for part in ("p50", "p999", "min", "max"))
+        assert least <= p50 <= p999 <= most, lines
+    return told
+
+
 def reports(ours, theirs):
+    same("latencies", *(latencies(server) for server in (ours, theirs)))
     for name in GETS:
         compared = unordered if name in UNORDERED else lambda shape: shape
         same(name, *(compared(run(server, name).shape()) for server in (ours, theirs)))
@@ -414,7 +451,7 @@ def prometheus(binary, names):
                     samples[found[1] + (found[2] or "")] = found[3]
             assert len(samples) == sum(not line.startswith("#") for line in text.splitlines())
             assert samples["znode_count"] == "6.0" and samples["fsynctime_count"] == "2.0", samples["fsynctime_count"]
-            assert samples['fsynctimequantile="0.5",'] != "NaN" and samples['readlatencyquantile="0.99",'] == "NaN"
+            assert samples['fsynctimequantile="0.5",'] != "NaN" and samples['propagation_latencyquantile="0.99",'] == "NaN"
             for name in names:
                 base = re.sub("^(avg|min|max|cnt|sum|p50|p95|p99|p999)_", "", name)
                 assert name in kinds or kinds.get(base) == "summary", name
