@@ -1,6 +1,6 @@
 //! The arguments of `zkd bench`, one flat list for all modes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +8,8 @@ use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use super::mix::{BenchOp, Mix};
+use super::shape::Shape;
+use super::znodes::Znodes;
 
 /// What `zkd bench` does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -22,10 +24,23 @@ pub enum Mode {
     Clean,
     /// Open `--connections` sessions that only ping, hold them for `--seconds`.
     Idle,
+    /// `--connections` watchers of `--znodes` znodes: register, write each znode once, wait for the last event; `--count` times.
+    Watch,
+    /// `--connections` clients that ask for all they can and read `--read-rate` bytes a second of it.
+    Slow,
     /// Wait until the server answers a read of `--root`, at most for `--seconds`.
     Wait,
     /// Be a server that knows the answers beforehand: what a request costs when nothing is decided.
     Floor,
+}
+
+/// Where a connection goes, and from which address of this machine if that matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Route {
+    /// The server.
+    pub(super) server: SocketAddr,
+    /// This side; `None` leaves it to the system.
+    pub(super) source: Option<IpAddr>,
 }
 
 /// Arguments of `zkd bench`.
@@ -37,7 +52,10 @@ pub struct BenchArgs {
     /// Servers; connections are dealt out to them in turn.
     #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:2181", value_name = "HOST:PORT")]
     pub server: Vec<String>,
-    /// Shares of get, set, exists, create, delete, children, multi10, multi100, ping, connect.
+    /// Local addresses to connect from, dealt out in turn: one alone has ports for 28,000 connections to one server.
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
+    pub source: Vec<IpAddr>,
+    /// Shares of get, set, exists, create, delete, children, multi10, multi100, ping, connect, ephemeral.
     #[arg(long, default_value = "get=70,set=30")]
     pub ops: Mix,
     /// Bytes of data in each znode.
@@ -65,9 +83,30 @@ pub struct BenchArgs {
     /// Load threads; connections are dealt out to them in turn.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// Znodes that gets and sets choose from; in `fill`, how many to create.
+    /// Znodes that gets and sets choose from; in `fill`, how many to create; in `watch`, how many to watch.
     #[arg(long, default_value_t = 1000)]
     pub znodes: u64,
+    /// Children of the znode that `children` lists (10), or of each parent that `fill` makes (1000).
+    #[arg(long)]
+    pub children: Option<u64>,
+    /// load: get and set the znodes that `fill` made with the same --root, --znodes, --children and --size.
+    #[arg(long)]
+    pub filled: bool,
+    /// load: znodes that each connection finds to delete when it starts.
+    #[arg(long, default_value_t = 0)]
+    pub stock: u64,
+    /// fill: what the tree looks like.
+    #[arg(long, value_enum, default_value = "flat")]
+    pub shape: Shape,
+    /// load: also report each second by itself.
+    #[arg(long)]
+    pub per_second: bool,
+    /// idle and watch: sessions that are opened at the same time. Apache's listen backlog is 50.
+    #[arg(long, default_value_t = 32)]
+    pub opening: usize,
+    /// slow: bytes a second that each client reads.
+    #[arg(long, default_value_t = 0)]
+    pub read_rate: u64,
     /// Where the znodes are made. `load` creates and removes it, so it must not exist.
     #[arg(long, default_value = "/bench")]
     pub root: String,
@@ -89,11 +128,15 @@ pub struct BenchArgs {
 }
 
 /// Frames above this are refused by a server with the default `jute.maxbuffer`.
-const FRAME_BYTES_MAX: usize = 1_000_000;
+const FRAME_BYTES_MAX: usize = 0xf_ffff;
+/// Children of the znode that `children` lists, and of each parent that `fill` makes.
+const LISTED_CHILDREN: u64 = 10;
+const FILL_CHILDREN: u64 = 1000;
 /// Between two operations of one connection.
 const INTERVAL_MAX: Duration = Duration::from_secs(1);
 const CONNECTIONS_MAX: usize = 1_000_000;
 const DEPTH_MAX: usize = 100_000;
+const OPENING_MAX: usize = 1000;
 
 impl BenchArgs {
     /// Refuses what does not fit together.
@@ -104,7 +147,9 @@ impl BenchArgs {
         ensure!((1..=CONNECTIONS_MAX).contains(&self.connections), "--connections is not in 1..={CONNECTIONS_MAX}");
         ensure!((1..=DEPTH_MAX).contains(&self.depth), "--depth is not in 1..={DEPTH_MAX}");
         ensure!((1..=256).contains(&self.threads), "--threads is not in 1..=256");
+        ensure!((1..=OPENING_MAX).contains(&self.opening), "--opening is not in 1..={OPENING_MAX}");
         ensure!(self.znodes >= 1, "--znodes must be at least 1");
+        ensure!(self.children != Some(0), "--children must be at least 1");
         ensure!(self.root.len() > 1 && self.root.starts_with('/') && !self.root.ends_with('/'), "--root is not a path");
         ensure!(!self.server.is_empty(), "--server is empty");
         for (name, seconds) in [("--seconds", self.seconds), ("--warmup", self.warmup)] {
@@ -126,16 +171,43 @@ impl BenchArgs {
         Self { connections: 1, depth: 1, threads: 1, ..self.clone() }
     }
 
-    /// The servers' addresses, each name looked up once.
+    /// From where to where the connections go: each server in turn, and the next source after the last server. Each
+    /// name is looked up once.
     ///
     /// # Errors
     /// When a name has no address.
-    pub(super) fn addresses(&self) -> anyhow::Result<Vec<SocketAddr>> {
+    pub(super) fn routes(&self) -> anyhow::Result<Vec<Route>> {
         let address = |name: &String| {
             let found = std::net::ToSocketAddrs::to_socket_addrs(name.as_str());
             found.ok().and_then(|mut all| all.next()).with_context(|| format!("look up {name}"))
         };
-        self.server.iter().map(address).collect()
+        let servers = self.server.iter().map(address).collect::<anyhow::Result<Vec<_>>>()?;
+        let sources = if self.source.is_empty() { vec![None] } else { self.source.iter().copied().map(Some).collect() };
+        let all = sources.into_iter().flat_map(|source| servers.iter().map(move |&server| Route { server, source }));
+        Ok(all.collect())
+    }
+
+    /// The first of them.
+    ///
+    /// # Errors
+    /// As [`Self::routes`].
+    pub(super) fn first_route(&self) -> anyhow::Result<Route> {
+        self.routes()?.first().copied().context("no server")
+    }
+
+    /// What a load or a watch works on.
+    pub(super) fn loaded_znodes(&self) -> Znodes {
+        let children = if self.filled { FILL_CHILDREN } else { LISTED_CHILDREN };
+        Znodes { filled: self.filled, ..self.znodes_of(self.children.unwrap_or(children)) }
+    }
+
+    /// What a fill makes.
+    pub(super) fn filled_znodes(&self) -> Znodes {
+        Znodes { filled: true, shape: self.shape, ..self.znodes_of(self.children.unwrap_or(FILL_CHILDREN)) }
+    }
+
+    fn znodes_of(&self, children: u64) -> Znodes {
+        Znodes { children, ..Znodes::new(&self.root, self.znodes, self.size) }
     }
 
     /// How often each connection asks; `None` for as often as it can.

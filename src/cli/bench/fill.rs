@@ -12,23 +12,25 @@ use super::load::single_thread;
 use super::process::Usage;
 use super::report::Report;
 use super::request;
-use super::znodes::{FILL_CHILDREN, Place, Znodes, remove};
+use super::shape::Shape;
+use super::znodes::{Place, Znodes, remove};
 
-/// Makes `--znodes` znodes, [`FILL_CHILDREN`] below each parent, over all connections at once.
+/// Makes `--znodes` znodes in the `--shape`, over all connections at once.
 ///
 /// # Errors
 /// When the root exists or a create fails.
 pub(super) fn fill(args: &BenchArgs) -> anyhow::Result<Report> {
     let before = (Usage::of(&args.server_pid)?, Usage::own()?);
     let start = Instant::now();
-    single_thread()?.block_on(fill_all(args))?;
+    let znodes = Arc::new(args.filled_znodes());
+    single_thread()?.block_on(fill_all(args, &znodes))?;
     let elapsed = start.elapsed();
     let after = (Usage::of(&args.server_pid)?, Usage::own()?);
     let mut report = Report::default();
     report.count("znodes", args.znodes);
     report.count("size_bytes", args.size as u64);
     report.number("seconds", elapsed.as_secs_f64());
-    report.number("znodes_per_second", args.znodes as f64 / elapsed.as_secs_f64());
+    report.number("ops_per_second", args.znodes as f64 / elapsed.as_secs_f64());
     if !args.server_pid.is_empty() {
         report.cpu("server", before.0, after.0, args.znodes, elapsed);
         report.memory(before.0, after.0);
@@ -36,25 +38,41 @@ pub(super) fn fill(args: &BenchArgs) -> anyhow::Result<Report> {
         report.number("server_bytes_per_znode", grown as f64 / args.znodes as f64);
     }
     report.cpu("bench", before.1, after.1, args.znodes, elapsed);
+    report.text("last_path", last_path(&znodes));
     Ok(report)
 }
 
-async fn fill_all(args: &BenchArgs) -> anyhow::Result<()> {
-    let addresses = args.addresses()?;
-    let znodes = Arc::new(Znodes::new(&args.root, args.znodes, args.size));
-    let mut first = Link::open(addresses[0], args.timeout_ms).await?;
+/// Whoever can read this znode has all of the tree.
+fn last_path(znodes: &Znodes) -> String {
+    let mut path = Vec::new();
+    znodes.put_path(&mut path, Place::Filled(znodes.count - 1));
+    String::from_utf8_lossy(&path[4..]).into_owned()
+}
+
+async fn fill_all(args: &BenchArgs, znodes: &Arc<Znodes>) -> anyhow::Result<()> {
+    let routes = args.routes()?;
+    let mut first = Link::open(routes[0], args.timeout_ms).await?;
     znodes.make_root(&mut first).await?;
+    let mut above = znodes.root.clone();
+    for level in znodes.shape.levels() {
+        above.push_str(level);
+        first.call(|xid, out| request::create_path(out, xid, &above)).await.context("create the levels above")?;
+    }
     first.close().await?;
-    let connections = (args.connections as u64).min(args.znodes.div_ceil(FILL_CHILDREN));
+    let connections = (args.connections as u64).min(znodes.shape.parents(znodes));
     let mut filling = JoinSet::new();
     for i in 0..connections {
-        let address = addresses[i as usize % addresses.len()];
+        let route = routes[i as usize % routes.len()];
         let (znodes, timeout_ms, depth) = (znodes.clone(), args.timeout_ms, args.depth);
         filling.spawn(async move {
-            let mut link = Link::open(address, timeout_ms).await?;
+            let mut link = Link::open(route, timeout_ms).await?;
             link.call(|xid, out| request::sync(out, xid, &znodes.root)).await?;
             fill_some(&mut link, &znodes, (i, connections), depth).await?;
-            link.close().await
+            match znodes.shape {
+                Shape::Flat => link.close().await,
+                // The ephemeral znodes stay until the session expires.
+                Shape::Real => anyhow::Ok(drop(link.into_stream())),
+            }
         });
     }
     while let Some(ended) = filling.join_next().await {
@@ -65,15 +83,15 @@ async fn fill_all(args: &BenchArgs) -> anyhow::Result<()> {
 
 /// Fills every `step`th parent from `first` on. A parent and its children follow each other in one pipeline.
 async fn fill_some(link: &mut Link, znodes: &Znodes, (first, step): (u64, u64), depth: usize) -> anyhow::Result<()> {
-    let parents = znodes.count.div_ceil(FILL_CHILDREN);
-    let mine: Vec<u64> = (first..parents).step_by(step as usize).collect();
-    let below = |parent: u64| (parent * FILL_CHILDREN)..((parent + 1) * FILL_CHILDREN).min(znodes.count);
-    let places = mine
-        .into_iter()
-        .flat_map(|parent| std::iter::once(Place::FillParent(parent)).chain(below(parent).map(Place::Filled)));
-    let mut places = places.collect::<Vec<_>>().into_iter();
-    let count = places.len() as u64;
+    let (shape, parents) = (znodes.shape, (first..znodes.shape.parents(znodes)).step_by(step as usize));
+    let count = parents.clone().map(|parent| 1 + shape.below(znodes, parent).count() as u64).sum();
+    let mut places = parents.flat_map(|parent| {
+        std::iter::once(Place::FillParent(parent)).chain(shape.below(znodes, parent).map(Place::Filled))
+    });
     let create = |_, xid, out: &mut Vec<u8>| match places.next() {
+        Some(Place::Filled(index)) if shape.is_ephemeral(index) => {
+            request::create_ephemeral(out, xid, znodes, Place::Filled(index), index);
+        }
         Some(Place::Filled(index)) => request::create(out, xid, znodes, Place::Filled(index), index),
         Some(place) => request::create_parent(out, xid, znodes, place),
         None => {}
@@ -86,10 +104,10 @@ async fn fill_some(link: &mut Link, znodes: &Znodes, (first, step): (u64, u64), 
 /// # Errors
 /// When there is none, or a list or delete fails.
 pub(super) fn clean(args: &BenchArgs) -> anyhow::Result<Report> {
-    let address = *args.addresses()?.first().context("no server")?;
+    let route = args.first_route()?;
     let start = Instant::now();
     let removed = single_thread()?.block_on(async {
-        let mut link = Link::open(address, args.timeout_ms).await?;
+        let mut link = Link::open(route, args.timeout_ms).await?;
         let removed = remove(&mut link, &args.root).await?;
         link.close().await?;
         anyhow::Ok(removed)

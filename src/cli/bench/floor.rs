@@ -1,21 +1,25 @@
 //! `floor`: a server that decides nothing. It finds the end of each request and answers from the request itself, on
 //! one thread; writes wait for one fdatasync together. What a request costs here, no server can save.
 //!
-//! It answers what the generator asks of it, rightly enough for the generator's checks, and nothing else.
+//! It answers what the generator asks of it, rightly enough for the generator's checks, and nothing else. From the creates
+//! before a load it learns how long its answers must be.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::args::BenchArgs;
 use super::floor_log::FloorLog;
+use super::floor_watch::{Events, FloorWatches};
 use super::load::single_thread;
-use super::znodes::{DIRECTORY_CHILDREN, Znodes};
+use super::znodes::{Znodes, put_number};
 use crate::ids::{SessionId, Zxid};
-use crate::jute::{JuteWrite, ustring};
+use crate::jute::{JuteWrite, buffer, text, ustring};
 use crate::proto::{
     ConnectRequest, ConnectResponse, ErrorCode, MultiHeader, OpCode, PASSWORD_LENGTH, ReplyHeader, RequestHeader, Stat,
     end_frame, start_frame, start_reply,
@@ -46,17 +50,50 @@ pub(super) async fn serve(listener: TcpListener, args: &BenchArgs) -> anyhow::Re
     if let Some(log) = &log {
         tokio::spawn(log.clone().flush_always());
     }
-    let znodes = Arc::new(Znodes::new(&args.root, args.znodes, args.size));
+    let floor =
+        Arc::new(Floor { znodes: Mutex::new(Arc::new(args.loaded_znodes())), watches: FloorWatches::default() });
     loop {
         let (stream, _) = listener.accept().await.context("accept")?;
-        let connection = FloorConnection { znodes: znodes.clone(), log: log.clone(), greeted: false, closing: false };
+        let (znodes, floor, log, events) = (floor.known(), floor.clone(), log.clone(), Arc::default());
+        let connection = FloorConnection { floor, znodes, events, log, greeted: false, closing: false };
         // A client that goes away or asks for more than there is ends its own connection and nothing else.
         tokio::spawn(connection.run(stream));
     }
 }
 
+/// What all connections share.
+struct Floor {
+    /// What the answers look like. The connection that prepares a load is closed before the load's are opened.
+    znodes: Mutex<Arc<Znodes>>,
+    watches: FloorWatches,
+}
+
+impl Floor {
+    fn known(&self) -> Arc<Znodes> {
+        self.znodes.lock().clone()
+    }
+
+    /// Learns from a create how long a znode's data is, or how many children the directory has.
+    fn learn(&self, body: &[u8], path: &str) -> anyhow::Result<()> {
+        let mut znodes = self.znodes.lock();
+        let below = path.strip_prefix(znodes.root.as_str()).unwrap_or_default();
+        if below == "/z/0000000000" {
+            let (_, data) = ustring(body).and_then(|(rest, _)| buffer(rest)).ok().context("no data")?;
+            let size = data.map_or(0, <[u8]>::len);
+            *znodes = Arc::new(Znodes { children: znodes.children, ..Znodes::new(&znodes.root, znodes.count, size) });
+        } else if let Some(number) = below.strip_prefix("/dir/") {
+            let children = number.parse::<u64>().context("no number of a child")? + 1;
+            *znodes = Arc::new(Znodes { children, ..Znodes::clone(&znodes) });
+        }
+        Ok(())
+    }
+}
+
 struct FloorConnection {
+    floor: Arc<Floor>,
     znodes: Arc<Znodes>,
+    /// What other connections have for this one.
+    events: Arc<Events>,
     log: Option<Arc<FloorLog>>,
     greeted: bool,
     closing: bool,
@@ -68,7 +105,13 @@ impl FloorConnection {
         let (mut input, mut filled) = (vec![0; INPUT_BYTES], 0);
         let mut out = Vec::new();
         while !self.closing {
-            let n = stream.read(&mut input[filled..]).await?;
+            let n = tokio::select! {
+                n = stream.read(&mut input[filled..]) => n?,
+                events = self.events.take() => {
+                    stream.write_all(&events).await?;
+                    continue;
+                }
+            };
             if n == 0 {
                 return Ok(());
             }
@@ -111,12 +154,24 @@ impl FloorConnection {
         let frame = start_reply(out, ReplyHeader { xid: header.xid, zxid: Zxid(1), error: ErrorCode::OK });
         match header.op {
             OpCode::GET_DATA => {
+                if body.last() == Some(&1) {
+                    self.floor.watches.add(&path_of(body)?, &self.events);
+                }
                 self.znodes.put_data(out, last_number(body)?);
                 self.put_stat(out);
             }
-            OpCode::SET_DATA | OpCode::EXISTS => self.put_stat(out),
-            OpCode::CREATE | OpCode::SYNC => out.ustring(&ustring(body).ok().and_then(|(_, p)| p).context("no path")?),
-            OpCode::GET_CHILDREN => put_children(body, out)?,
+            OpCode::SET_DATA => {
+                self.floor.watches.written(&path_of(body)?);
+                self.put_stat(out);
+            }
+            OpCode::EXISTS => self.put_stat(out),
+            OpCode::CREATE => {
+                let path = path_of(body)?;
+                self.floor.learn(body, &path)?;
+                out.ustring(&path);
+            }
+            OpCode::SYNC => out.ustring(&path_of(body)?),
+            OpCode::GET_CHILDREN => self.put_children(body, out)?,
             OpCode::MULTI => self.put_multi(body, out),
             OpCode::DELETE | OpCode::PING => {}
             OpCode::CLOSE_SESSION => self.closing = true,
@@ -140,6 +195,18 @@ impl FloorConnection {
             self.put_stat(out);
         }
         MultiHeader::END.encode(out);
+    }
+
+    /// The directory that a load lists has children; everything else has none, so that a removal finds nothing more.
+    fn put_children(&self, body: &[u8], out: &mut Vec<u8>) -> anyhow::Result<()> {
+        let count = if path_of(body)?.ends_with("/dir") { self.znodes.children } else { 0 };
+        out.int(count as i32);
+        for i in 0..count {
+            let start = out.len();
+            put_number(out, &[0; 4], i);
+            out[start + 3] = 10;
+        }
+        Ok(())
     }
 }
 
@@ -168,19 +235,12 @@ fn greet(request: &[u8], out: &mut Vec<u8>) -> anyhow::Result<()> {
 
 /// The digits at the end of a path: the znode's index, and so what its data begins with.
 fn last_number(body: &[u8]) -> anyhow::Result<u64> {
-    let (_, path) = ustring(body).ok().context("cannot read a path")?;
-    let path = path.context("null path")?;
+    let path = path_of(body)?;
     let digits = path.rsplit('/').next().unwrap_or_default();
     digits.parse().with_context(|| format!("no number at the end of {path}"))
 }
 
-/// The directory that a load lists has children; everything else has none, so that a removal finds nothing more.
-fn put_children(body: &[u8], out: &mut Vec<u8>) -> anyhow::Result<()> {
-    let (_, path) = ustring(body).ok().context("cannot read a path")?;
-    let count = if path.is_some_and(|path| path.ends_with("/dir")) { DIRECTORY_CHILDREN } else { 0 };
-    out.int(count as i32);
-    for i in 0..count {
-        out.ustring(&format!("{i:010}"));
-    }
-    Ok(())
+/// The path that a request begins with.
+fn path_of(body: &[u8]) -> anyhow::Result<Cow<'_, str>> {
+    Ok(text(body).ok().context("cannot read a path")?.1)
 }

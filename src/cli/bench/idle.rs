@@ -4,21 +4,16 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 use super::args::BenchArgs;
 use super::link::Link;
 use super::load::single_thread;
-use super::process::Usage;
+use super::process::{Usage, raise_descriptors};
 use super::report::Report;
 use super::request;
 use crate::proto::ReplyHeader;
 
-/// Sessions that are opened at the same time: below Apache's listen backlog of 50, or connects wait for seconds.
-const OPENING_MAX: usize = 32;
-/// Descriptors beside those of the sessions.
-const DESCRIPTORS_SPARE: u64 = 64;
 /// Pings in one session timeout, as the Java client sends them.
 const PINGS_PER_TIMEOUT: u32 = 3;
 
@@ -27,18 +22,8 @@ const PINGS_PER_TIMEOUT: u32 = 3;
 /// # Errors
 /// When a session cannot be opened or is lost, or a ping is answered wrongly.
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Report> {
-    raise_descriptors(args.connections as u64 + DESCRIPTORS_SPARE)?;
+    raise_descriptors(args.connections)?;
     single_thread()?.block_on(hold(args))
-}
-
-/// Raises the soft limit of open files as far as is needed and allowed.
-fn raise_descriptors(needed: u64) -> anyhow::Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= needed) {
-        return Ok(());
-    }
-    ensure!(limit.maximum.is_none_or(|max| max >= needed), "{needed} open files are more than the hard limit allows");
-    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), ..limit }).context("raise the limit of open files")
 }
 
 async fn hold(args: &BenchArgs) -> anyhow::Result<Report> {
@@ -70,13 +55,17 @@ async fn hold(args: &BenchArgs) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-async fn open_all(args: &BenchArgs) -> anyhow::Result<Vec<Link>> {
-    let addresses = args.addresses()?;
+/// Opens all sessions, `--opening` at a time.
+///
+/// # Errors
+/// When one of them is not opened.
+pub(super) async fn open_all(args: &BenchArgs) -> anyhow::Result<Vec<Link>> {
+    let routes = args.routes()?;
     let mut links = Vec::with_capacity(args.connections);
     while links.len() < args.connections {
         let mut opening = JoinSet::new();
-        for i in links.len()..args.connections.min(links.len() + OPENING_MAX) {
-            opening.spawn(Link::open(addresses[i % addresses.len()], args.timeout_ms));
+        for i in links.len()..args.connections.min(links.len() + args.opening) {
+            opening.spawn(Link::open(routes[i % routes.len()], args.timeout_ms));
         }
         while let Some(opened) = opening.join_next().await {
             links.push(opened?.with_context(|| format!("after {} sessions", links.len()))?);
@@ -116,7 +105,11 @@ async fn ping_all(links: Vec<Link>, args: &BenchArgs) -> anyhow::Result<(Vec<Lin
     Ok((idle, pings))
 }
 
-async fn close_all(links: Vec<Link>) -> anyhow::Result<()> {
+/// Closes all sessions.
+///
+/// # Errors
+/// When one of them is not closed in order.
+pub(super) async fn close_all(links: Vec<Link>) -> anyhow::Result<()> {
     let mut closing: JoinSet<_> = links.into_iter().map(Link::close).collect();
     while let Some(closed) = closing.join_next().await {
         closed??;

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use tokio::io::Interest;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
+use super::args::Route;
 use super::reply::Header;
 use super::request::frame;
 use crate::ids::{SessionId, Zxid};
@@ -33,18 +34,28 @@ const REPLY_BYTES_MAX: usize = 64 << 20;
 /// How long a server may take to open a session.
 const OPEN_MAX: Duration = Duration::from_secs(20);
 
+impl Route {
+    async fn connect(self) -> std::io::Result<TcpStream> {
+        let Some(source) = self.source else { return TcpStream::connect(self.server).await };
+        let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(SocketAddr::new(source, 0))?;
+        socket.connect(self.server).await
+    }
+}
+
 impl Link {
     /// Connects and opens a new session; `timeout_ms` is what to ask for.
     ///
     /// # Errors
     /// When the server cannot be reached, closes, refuses, or takes longer than [`OPEN_MAX`].
-    pub(super) async fn open(address: SocketAddr, timeout_ms: i32) -> anyhow::Result<Self> {
-        let opening = tokio::time::timeout(OPEN_MAX, Self::connect(address, timeout_ms));
-        opening.await.context("the server takes too long").and_then(|r| r).with_context(|| format!("open {address}"))
+    pub(super) async fn open(route: Route, timeout_ms: i32) -> anyhow::Result<Self> {
+        let opening = tokio::time::timeout(OPEN_MAX, Self::connect(route, timeout_ms));
+        let opened = opening.await.context("the server takes too long").and_then(|r| r);
+        opened.with_context(|| format!("open {}", route.server))
     }
 
-    async fn connect(address: SocketAddr, timeout_ms: i32) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await.context("connect")?;
+    async fn connect(route: Route, timeout_ms: i32) -> anyhow::Result<Self> {
+        let stream = route.connect().await.context("connect")?;
         stream.set_nodelay(true).context("set TCP_NODELAY")?;
         let input = vec![0; INPUT_BYTES_MIN];
         let mut link = Self { stream, out: Vec::new(), sent: 0, input, filled: 0..0 };
@@ -162,6 +173,11 @@ impl Link {
             }
             self.exchange().await?;
         }
+    }
+
+    /// The socket alone, for a client that does not behave.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// One request, one reply with error 0.

@@ -1,20 +1,20 @@
 //! A load run: make the znodes, start the threads, warm up, measure, stop, remove the znodes, report.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
 use tokio::runtime::Runtime;
 
 use super::args::BenchArgs;
 use super::link::Link;
-use super::process::Usage;
+use super::process::{Usage, raise_descriptors};
 use super::report::Report;
 use super::tally::Tally;
 use super::worker::{Event, Phase, Plan, Seat, run_thread};
-use super::znodes::{Znodes, remove};
+use super::znodes::Znodes;
 
 /// How long the connections may take to open, and to drain in the end.
 const SETTLE_MAX: Duration = Duration::from_secs(120);
@@ -26,18 +26,19 @@ const COUNT_MAX: Duration = Duration::from_secs(3600);
 /// # Errors
 /// When the server fails, or answers what was not expected.
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Report> {
-    let address = *args.addresses()?.first().context("no server")?;
+    raise_descriptors(args.connections)?;
+    let route = args.first_route()?;
     let runtime = single_thread()?;
-    let znodes = Znodes::new(&args.root, args.znodes, args.size);
+    let znodes = args.loaded_znodes();
     runtime.block_on(async {
-        let mut link = Link::open(address, args.timeout_ms).await?;
-        znodes.prepare(&mut link, args.connections).await?;
+        let mut link = Link::open(route, args.timeout_ms).await?;
+        znodes.prepare(&mut link, args.connections as u64, args.stock).await?;
         link.close().await
     })?;
-    let measured = measure(args, znodes);
+    let measured = measure(args, znodes.clone());
     let removed = runtime.block_on(async {
-        let mut link = Link::open(address, args.timeout_ms).await?;
-        remove(&mut link, &args.root).await?;
+        let mut link = Link::open(route, args.timeout_ms).await?;
+        znodes.clean_up(&mut link).await?;
         link.close().await
     });
     let report = measured?;
@@ -57,9 +58,11 @@ fn measure(args: &BenchArgs, znodes: Znodes) -> anyhow::Result<Report> {
     let plan = Arc::new(Plan {
         mix: args.ops.clone(),
         znodes,
+        stock: args.stock,
         depth: args.depth,
         timeout_ms: args.timeout_ms,
         interval: args.interval(),
+        seconds_since: OnceLock::new(),
         phase: AtomicU8::new(Phase::Warmup as u8),
         counting: AtomicUsize::new(args.connections),
     });
@@ -77,14 +80,14 @@ fn measure(args: &BenchArgs, znodes: Znodes) -> anyhow::Result<Report> {
 
 /// Deals the connections out to the threads, the servers to the connections, the count to both.
 fn deal_seats(args: &BenchArgs, threads: usize) -> anyhow::Result<Vec<Vec<Seat>>> {
-    let addresses = args.addresses()?;
+    let routes = args.routes()?;
     let mut seats = vec![Vec::new(); threads];
     for i in 0..args.connections {
         let connections = args.connections as u64;
         let extra = |count: u64| u64::from((i as u64) < count % connections);
         let quota = args.count.map_or(u64::MAX, |count| count / connections + extra(count));
         let delay = args.interval().unwrap_or_default() * i as u32 / args.connections as u32;
-        seats[i % threads].push(Seat { number: i as u64, address: addresses[i % addresses.len()], quota, delay });
+        seats[i % threads].push(Seat { number: i as u64, route: routes[i % routes.len()], quota, delay });
     }
     Ok(seats)
 }
@@ -96,7 +99,10 @@ fn watch(args: &BenchArgs, plan: &Plan, events: &Receiver<Event>, threads: usize
     }
     watch.pass_time(Duration::from_secs_f64(args.warmup)).context("warm up")?;
     let before = (Usage::of(&args.server_pid)?, Usage::own()?);
-    let start = Instant::now();
+    let (start, began) = (Instant::now(), SystemTime::now());
+    if args.per_second {
+        plan.seconds_since.get_or_init(|| start);
+    }
     plan.phase.store(Phase::Measure as u8, Ordering::Relaxed);
     if args.count.is_some() {
         watch.expect(COUNT_MAX, |event| matches!(event, Event::Counted)).context("measure")?;
@@ -109,7 +115,9 @@ fn watch(args: &BenchArgs, plan: &Plan, events: &Receiver<Event>, threads: usize
     while watch.ended < threads {
         watch.expect(SETTLE_MAX, |event| matches!(event, Event::Done(_))).context("stop")?;
     }
-    Ok(report(args, &watch.tally, elapsed, before, after))
+    let mut report = report(args, &watch.tally, elapsed, before, after);
+    report.count("began_unix_ms", began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as u64);
+    Ok(report)
 }
 
 /// Listens to the threads. One that failed ends the run; in a run by count, one may end before the last has counted.

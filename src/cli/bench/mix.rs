@@ -16,7 +16,7 @@ pub enum BenchOp {
     Create,
     /// delete of the oldest znode that the same connection created; a create when there is none.
     Delete,
-    /// getChildren of a znode with [`super::znodes::DIRECTORY_CHILDREN`] children.
+    /// getChildren of a znode with `--children` children.
     Children,
     /// A multi of ten setData.
     Multi10,
@@ -26,11 +26,13 @@ pub enum BenchOp {
     Ping,
     /// Opens a new session on a new socket, then closes the old one.
     Connect,
+    /// Opens a session, creates an ephemeral znode in it, and closes it: the znode goes with it.
+    Ephemeral,
 }
 
 impl BenchOp {
     /// All of them; an operation's place here is its place in every table.
-    pub const ALL: [BenchOp; 10] = [
+    pub const ALL: [BenchOp; 11] = [
         Self::Get,
         Self::Set,
         Self::Exists,
@@ -41,6 +43,7 @@ impl BenchOp {
         Self::Multi100,
         Self::Ping,
         Self::Connect,
+        Self::Ephemeral,
     ];
 
     /// The word for it on the command line and in reports.
@@ -57,6 +60,7 @@ impl BenchOp {
             Self::Multi100 => "multi100",
             Self::Ping => "ping",
             Self::Connect => "connect",
+            Self::Ephemeral => "ephemeral",
         }
     }
 

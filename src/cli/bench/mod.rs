@@ -10,6 +10,7 @@ mod args;
 mod fill;
 mod floor;
 mod floor_log;
+mod floor_watch;
 mod idle;
 mod link;
 mod load;
@@ -18,15 +19,19 @@ mod process;
 mod reply;
 mod report;
 mod request;
+mod shape;
+mod slow;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod watch;
 mod worker;
 mod znodes;
 
 pub use args::{BenchArgs, Mode};
 pub use mix::{BenchOp, Mix};
+pub use shape::Shape;
 
 /// Runs one mode and prints its report to standard output.
 ///
@@ -41,6 +46,8 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         Mode::Fill => fill::fill(args)?,
         Mode::Clean => fill::clean(args)?,
         Mode::Idle => idle::run(args)?,
+        Mode::Watch => watch::run(args)?,
+        Mode::Slow => slow::run(args)?,
         Mode::Wait => wait::run(args)?,
         Mode::Floor => return floor::run(args),
     };

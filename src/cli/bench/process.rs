@@ -1,8 +1,9 @@
-//! What `/proc` says about a process: CPU time and memory.
+//! What the system says about processes: CPU time and memory; and how many files this one may open.
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// One look at one or more processes.
 #[derive(Clone, Copy, Default, Debug)]
@@ -45,6 +46,42 @@ impl Usage {
     }
 }
 
+/// CPU time of these processes in nanoseconds where [`Usage`] has hundredths of a second; for differences only, since
+/// threads that have ended are left out.
+///
+/// # Errors
+/// When one of the processes has ended.
+pub(super) fn thread_time(pids: &[u32]) -> anyhow::Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for pid in pids {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("look at process {pid}"))?;
+        for task in tasks {
+            // A thread may end while its file is read.
+            let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            let on_cpu = text.split_ascii_whitespace().next().and_then(|ns| ns.parse().ok());
+            sum += Duration::from_nanos(on_cpu.unwrap_or(0));
+        }
+    }
+    Ok(sum)
+}
+
+/// Descriptors beside those of the connections.
+const DESCRIPTORS_SPARE: u64 = 64;
+
+/// Raises the soft limit of open files as far as so many connections need and the hard limit allows.
+///
+/// # Errors
+/// When the hard limit is below that.
+pub(super) fn raise_descriptors(connections: usize) -> anyhow::Result<()> {
+    let needed = connections as u64 + DESCRIPTORS_SPARE;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    ensure!(limit.maximum.is_none_or(|max| max >= needed), "{needed} open files are more than the hard limit allows");
+    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), ..limit }).context("raise the limit of open files")
+}
+
 /// utime and stime, fields 14 and 15. The name in field 2 may hold spaces, so count from its closing bracket.
 fn parse_ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
@@ -71,5 +108,6 @@ mod tests {
         assert_eq!(parse_ticks(stat), Some(300));
         assert_eq!(parse_resident("Name:\tx\nVmRSS:\t    2048 kB\n"), Some(2 << 20));
         assert!(Usage::own().unwrap().resident > 0);
+        assert!(thread_time(&[std::process::id()]).unwrap() > Duration::ZERO);
     }
 }

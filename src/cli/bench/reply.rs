@@ -1,11 +1,12 @@
 //! What a reply must be: its xid in order, error 0, and the length and data that the request asks for.
 
 use anyhow::{Context, bail, ensure};
+use nom::Parser as _;
 
 use super::mix::BenchOp;
-use super::znodes::{DIRECTORY_CHILDREN, Znodes};
-use crate::jute::{buffer, ustring, vector};
-use crate::proto::{MultiHeader, OpCode, ReplyHeader, Stat};
+use super::znodes::Znodes;
+use crate::jute::{buffer, int, text, ustring, vector};
+use crate::proto::{EventType, MultiHeader, OpCode, ReplyHeader, Stat};
 
 /// A reply's header, as far as the generator looks at it.
 pub(super) struct Header;
@@ -50,11 +51,26 @@ impl Asked {
             BenchOp::Set | BenchOp::Exists => check_stat(body, znodes),
             BenchOp::Create => check_path(body, znodes),
             BenchOp::Delete | BenchOp::Ping => check_end(body),
-            BenchOp::Children => check_children(body),
+            BenchOp::Children => check_children(body, znodes.children),
             BenchOp::Multi10 | BenchOp::Multi100 => check_multi(body, znodes, self.op.multi_length()),
-            BenchOp::Connect => bail!("no reply is due to a connect"),
+            BenchOp::Connect | BenchOp::Ephemeral => bail!("no reply is due to a {}", self.op.word()),
         }
     }
+}
+
+/// Checks that this is an event which says that a znode's data has changed; which znode.
+///
+/// # Errors
+/// When it is anything else.
+pub(super) fn check_event(frame: &[u8], znodes: &Znodes) -> anyhow::Result<u64> {
+    let body = Header::expect(frame, ReplyHeader::NOTIFICATION_XID).context("no event")?;
+    let (rest, (kind, _state, path)) = (int, int, text).parse(body).ok().context("cannot read the event")?;
+    ensure!(kind == EventType::DataChanged as i32, "an event of kind {kind}");
+    check_end(rest)?;
+    let index = path.rsplit('/').next().and_then(|digits| digits.parse().ok());
+    let index = index.filter(|index| *index < znodes.count).with_context(|| format!("an event of {path}"))?;
+    ensure!(path.starts_with(&znodes.root), "an event of {path}");
+    Ok(index)
 }
 
 fn check_end(rest: &[u8]) -> anyhow::Result<()> {
@@ -87,10 +103,10 @@ fn check_path(body: &[u8], znodes: &Znodes) -> anyhow::Result<()> {
     check_end(rest)
 }
 
-fn check_children(body: &[u8]) -> anyhow::Result<()> {
+fn check_children(body: &[u8], expected: u64) -> anyhow::Result<()> {
     let (rest, names) = vector(ustring)(body).ok().context("cannot read the children")?;
     let count = names.map_or(0, |names| names.len());
-    ensure!(count as u64 == DIRECTORY_CHILDREN, "{count} children, expected {DIRECTORY_CHILDREN}");
+    ensure!(count as u64 == expected, "{count} children, expected {expected}");
     check_end(rest)
 }
 

@@ -12,6 +12,7 @@ enum Value {
     Text(String),
     Count(u64),
     Number(f64),
+    Numbers(Vec<f64>),
 }
 
 /// Names and values in the order in which they are printed. A name ends with its unit.
@@ -34,6 +35,11 @@ impl Report {
         self.0.push((name.to_owned(), Value::Number(value)));
     }
 
+    /// Adds a series of numbers.
+    pub(super) fn numbers(&mut self, name: &str, values: impl Iterator<Item = f64>) {
+        self.0.push((name.to_owned(), Value::Numbers(values.collect())));
+    }
+
     /// Adds the CPU time between two looks at `whose` processes: per operation, and as a share of one core.
     pub(super) fn cpu(&mut self, whose: &str, before: Usage, after: Usage, ops: u64, elapsed: Duration) {
         let spent = after.cpu.saturating_sub(before.cpu).as_secs_f64();
@@ -51,9 +57,18 @@ impl Report {
     #[cfg(test)]
     pub(super) fn get(&self, name: &str) -> Option<f64> {
         self.0.iter().find(|(known, _)| known == name).and_then(|(_, value)| match value {
-            Value::Text(_) => None,
+            Value::Text(_) | Value::Numbers(_) => None,
             Value::Count(count) => Some(*count as f64),
             Value::Number(number) => Some(*number),
+        })
+    }
+
+    /// A series by its name.
+    #[cfg(test)]
+    pub(super) fn numbers_of(&self, name: &str) -> Option<&[f64]> {
+        self.0.iter().find(|(known, _)| known == name).and_then(|(_, value)| match value {
+            Value::Numbers(numbers) => Some(numbers.as_slice()),
+            Value::Text(_) | Value::Count(_) | Value::Number(_) => None,
         })
     }
 
@@ -74,6 +89,7 @@ impl Report {
                 Value::Text(text) => writeln!(out, "{name:<28} {text}"),
                 Value::Count(count) => writeln!(out, "{name:<28} {count}"),
                 Value::Number(number) => writeln!(out, "{name:<28} {number:.3}"),
+                Value::Numbers(numbers) => writeln!(out, "{name:<28} {}", join(numbers)),
             };
         }
         out
@@ -88,11 +104,16 @@ impl Report {
                 Value::Count(count) => write!(out, "{comma}\"{name}\": {count}"),
                 Value::Number(number) if number.is_finite() => write!(out, "{comma}\"{name}\": {number:.4}"),
                 Value::Number(_) => write!(out, "{comma}\"{name}\": null"),
+                Value::Numbers(numbers) => write!(out, "{comma}\"{name}\": [{}]", join(numbers)),
             };
         }
         out.push_str("}\n");
         out
     }
+}
+
+fn join(numbers: &[f64]) -> String {
+    numbers.iter().map(|number| format!("{number:.0}")).collect::<Vec<_>>().join(", ")
 }
 
 fn escape(text: &str) -> String {
@@ -112,9 +133,11 @@ mod tests {
         report.text("ops", "say \"get\"\n");
         report.count("count", 3);
         report.number("cpu_us", f64::NAN);
+        report.numbers("second_ops", [1.0, 2.0].into_iter());
         let parsed: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
         assert_eq!(parsed["ops"], "say \"get\"");
         assert_eq!(parsed["count"], 3);
         assert!(parsed["cpu_us"].is_null());
+        assert_eq!(parsed["second_ops"], serde_json::json!([1, 2]));
     }
 }

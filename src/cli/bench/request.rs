@@ -4,8 +4,9 @@ use super::znodes::{Place, Znodes};
 use crate::jute::JuteWrite;
 use crate::proto::{MultiHeader, OPEN_ACL, OpCode, RequestHeader, end_frame, start_frame};
 
-/// The flags of a persistent znode.
+/// The flags of a persistent and of an ephemeral znode.
 const PERSISTENT: i32 = 0;
+const EPHEMERAL: i32 = 1;
 /// Any version will do.
 const ANY_VERSION: i32 = -1;
 
@@ -25,7 +26,15 @@ pub(super) fn read(out: &mut Vec<u8>, xid: i32, op: OpCode, znodes: &Znodes, pla
     });
 }
 
-/// The same for a path in full.
+/// getData of a znode, and a watch on it.
+pub(super) fn watch(out: &mut Vec<u8>, xid: i32, znodes: &Znodes, index: u64) {
+    frame(out, xid, OpCode::GET_DATA, |out| {
+        znodes.put_path(out, znodes.place(index));
+        out.boolean(true);
+    });
+}
+
+/// The same without a watch for a path in full, by the opcode.
 pub(super) fn read_path(out: &mut Vec<u8>, xid: i32, op: OpCode, path: &str) {
     frame(out, xid, op, |out| {
         out.ustring(path);
@@ -39,7 +48,7 @@ pub(super) fn set(out: &mut Vec<u8>, xid: i32, znodes: &Znodes, index: u64) {
 }
 
 fn set_record(out: &mut Vec<u8>, znodes: &Znodes, index: u64) {
-    znodes.put_path(out, Place::Znode(index));
+    znodes.put_path(out, znodes.place(index));
     znodes.put_data(out, index);
     out.int(ANY_VERSION);
 }
@@ -60,7 +69,16 @@ pub(super) fn create(out: &mut Vec<u8>, xid: i32, znodes: &Znodes, place: Place,
     frame(out, xid, OpCode::CREATE, |out| {
         znodes.put_path(out, place);
         znodes.put_data(out, index);
-        create_rest(out);
+        create_rest(out, PERSISTENT);
+    });
+}
+
+/// create of an ephemeral znode, with the data of `index`.
+pub(super) fn create_ephemeral(out: &mut Vec<u8>, xid: i32, znodes: &Znodes, place: Place, index: u64) {
+    frame(out, xid, OpCode::CREATE, |out| {
+        znodes.put_path(out, place);
+        znodes.put_data(out, index);
+        create_rest(out, EPHEMERAL);
     });
 }
 
@@ -69,13 +87,22 @@ pub(super) fn create_parent(out: &mut Vec<u8>, xid: i32, znodes: &Znodes, place:
     frame(out, xid, OpCode::CREATE, |out| {
         znodes.put_path(out, place);
         out.buffer(Some(&[]));
-        create_rest(out);
+        create_rest(out, PERSISTENT);
     });
 }
 
-fn create_rest(out: &mut Vec<u8>) {
+/// The same for a path in full.
+pub(super) fn create_path(out: &mut Vec<u8>, xid: i32, path: &str) {
+    frame(out, xid, OpCode::CREATE, |out| {
+        out.ustring(path);
+        out.buffer(Some(&[]));
+        create_rest(out, PERSISTENT);
+    });
+}
+
+fn create_rest(out: &mut Vec<u8>, flags: i32) {
     out.extend_from_slice(OPEN_ACL.as_bytes());
-    out.int(PERSISTENT);
+    out.int(flags);
 }
 
 /// delete, whatever the version.

@@ -7,20 +7,29 @@ use hdrhistogram::Histogram;
 use super::mix::BenchOp;
 use super::report::Report;
 
-/// Per operation: a histogram of latencies in nanoseconds, made when the first one comes.
+/// Per operation: a histogram of latencies in nanoseconds, made when the first one comes. Per second, if that is asked
+/// for: one of all operations.
 #[derive(Clone, Default)]
 pub(super) struct Tally {
     latencies: [Option<Histogram<u32>>; BenchOp::ALL.len()],
+    seconds: Vec<Histogram<u32>>,
 }
 
 /// Longer latencies are recorded as this, ns.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Three digits: a latency is off by 0.1% at most.
 const DIGITS: u8 = 3;
+/// A second's histogram is smaller: a latency is off by 1% at most.
+const SECOND_DIGITS: u8 = 2;
+/// Seconds that are reported by themselves at most; later ones are not.
+const SECONDS_MAX: usize = 3600;
 
 impl Tally {
-    /// Records one answer.
-    pub(super) fn add(&mut self, op: BenchOp, latency: Duration) {
+    /// Records one answer, and in which second it came if that matters.
+    pub(super) fn add(&mut self, op: BenchOp, latency: Duration, second: Option<usize>) {
+        if let Some(second) = second.filter(|second| *second < SECONDS_MAX) {
+            self.add_to_second(second, latency);
+        }
         let slot = &mut self.latencies[op as usize];
         if slot.is_none() {
             *slot = Histogram::new_with_max(LATENCY_NS_MAX, DIGITS).ok();
@@ -30,8 +39,22 @@ impl Tally {
         }
     }
 
+    fn add_to_second(&mut self, second: usize, latency: Duration) {
+        while self.seconds.len() <= second {
+            let Ok(histogram) = Histogram::new_with_max(LATENCY_NS_MAX, SECOND_DIGITS) else { return };
+            self.seconds.push(histogram);
+        }
+        self.seconds[second].saturating_record(latency.as_nanos() as u64);
+    }
+
     /// Adds all that another tally has.
     pub(super) fn merge(&mut self, other: &Self) {
+        for (i, more) in other.seconds.iter().enumerate() {
+            match self.seconds.get_mut(i) {
+                Some(sum) => sum.add(more).unwrap_or_default(),
+                None => self.seconds.push(more.clone()),
+            }
+        }
         for (slot, other) in self.latencies.iter_mut().zip(&other.latencies) {
             match (slot, other) {
                 // Both have the same bounds, so the sum cannot be out of them.
@@ -52,6 +75,12 @@ impl Tally {
         report.number("seconds", elapsed.as_secs_f64());
         report.count("ops", self.count());
         report.number("ops_per_second", self.count() as f64 / elapsed.as_secs_f64().max(1e-9));
+        if !self.seconds.is_empty() {
+            report.numbers("second_ops", self.seconds.iter().map(|second| second.len() as f64));
+            let p99 = |second: &Histogram<u32>| second.value_at_quantile(0.99) as f64 / 1e3;
+            report.numbers("second_p99_us", self.seconds.iter().map(p99));
+            report.numbers("second_max_us", self.seconds.iter().map(|second| second.max() as f64 / 1e3));
+        }
         let kinds: Vec<_> = BenchOp::ALL.into_iter().zip(&self.latencies).collect();
         let kinds: Vec<_> = kinds.into_iter().filter_map(|(op, slot)| slot.as_ref().map(|h| (op, h))).collect();
         let Some(((_, first), rest)) = kinds.split_first() else { return };
@@ -84,11 +113,12 @@ mod tests {
     fn tallies_add_up() {
         let (mut a, mut b) = (Tally::default(), Tally::default());
         for ms in 1..=100 {
-            a.add(BenchOp::Get, Duration::from_millis(ms));
-            b.add(BenchOp::Set, Duration::from_millis(ms));
-            b.add(BenchOp::Get, Duration::from_secs(3600));
+            a.add(BenchOp::Get, Duration::from_millis(ms), Some(0));
+            b.add(BenchOp::Set, Duration::from_millis(ms), Some(2));
+            b.add(BenchOp::Get, Duration::from_secs(3600), None);
         }
         a.merge(&b);
         assert_eq!(a.count(), 300);
+        assert_eq!(a.seconds.iter().map(Histogram::len).collect::<Vec<_>>(), [100, 0, 100]);
     }
 }

@@ -22,11 +22,11 @@ const TRY_MAX: Duration = Duration::from_millis(500);
 /// # Errors
 /// When there was none within `--seconds`.
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Report> {
-    let address = *args.addresses()?.first().context("no server")?;
+    let route = args.first_route()?;
     let start = Instant::now();
     let trying = async {
         loop {
-            let opened = tokio::time::timeout(TRY_MAX, Link::open(address, args.timeout_ms)).await;
+            let opened = tokio::time::timeout(TRY_MAX, Link::open(route, args.timeout_ms)).await;
             if let Ok(Ok(mut link)) = opened {
                 let read = link.call(|xid, out| request::read_path(out, xid, OpCode::EXISTS, &args.root)).await;
                 let waited = start.elapsed();
@@ -38,7 +38,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Report> {
         }
     };
     let waited = single_thread()?.block_on(async { tokio::time::timeout(args.measure_time(), trying).await });
-    let Ok(waited) = waited else { bail!("{address} did not answer for {} s", args.seconds) };
+    let Ok(waited) = waited else { bail!("{} did not answer for {} s", route.server, args.seconds) };
     let mut report = Report::default();
     report.number("waited_ms", waited?.as_secs_f64() * 1e3);
     Ok(report)

@@ -1,17 +1,17 @@
 //! A load thread: its connections, each a task that keeps its pipeline full until the run stops.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
+use super::args::Route;
 use super::link::Link;
 use super::mix::{BenchOp, Mix};
 use super::reply::Asked;
@@ -31,22 +31,36 @@ pub(super) enum Phase {
     Stop = 2,
 }
 
+/// The numbers of ephemeral znodes begin here, those of the others at zero.
+const EPHEMERAL_FIRST: u64 = 5_000_000_000;
+
 /// What all connections share.
 pub(super) struct Plan {
     /// The shares of operations.
     pub(super) mix: Mix,
     /// What they work on.
     pub(super) znodes: Znodes,
+    /// Znodes that each connection finds to delete when it starts.
+    pub(super) stock: u64,
     /// Requests in flight on each connection.
     pub(super) depth: usize,
     /// The session timeout to ask for, ms.
     pub(super) timeout_ms: i32,
     /// Between two operations of one connection; `None` for as soon as there is room.
     pub(super) interval: Option<Duration>,
+    /// When measuring began, if each second is to be reported by itself.
+    pub(super) seconds_since: OnceLock<Instant>,
     /// A [`Phase`].
     pub(super) phase: AtomicU8,
     /// Connections that have not yet counted their quota; they never do in a run by time.
     pub(super) counting: AtomicUsize,
+}
+
+impl Plan {
+    /// Which second of the measured time it is; `None` when nobody wants to know.
+    fn second(&self, now: Instant) -> Option<usize> {
+        self.seconds_since.get().map(|since| now.saturating_duration_since(*since).as_secs() as usize)
+    }
 }
 
 /// What a thread tells the run.
@@ -64,8 +78,8 @@ pub(super) enum Event {
 pub(super) struct Seat {
     /// Its number in the whole run.
     pub(super) number: u64,
-    /// Its server.
-    pub(super) address: SocketAddr,
+    /// Where it goes.
+    pub(super) route: Route,
     /// How many answers it counts; `u64::MAX` in a run by time.
     pub(super) quota: u64,
     /// In a run by rate: how long after the start its first operation is due.
@@ -115,8 +129,10 @@ struct Connection {
     xid: i32,
     /// The numbers of the znodes that it created and has not deleted.
     created: Range<u64>,
-    /// A connect is due as soon as nothing is in flight.
-    reconnect: bool,
+    /// This operation, which is not one request, is due as soon as nothing is in flight.
+    alone: Option<BenchOp>,
+    /// How many sessions with an ephemeral znode there were.
+    ephemerals: u64,
 }
 
 impl Connection {
@@ -126,11 +142,12 @@ impl Connection {
         tally: Arc<Mutex<Tally>>,
         events: Sender<Event>,
     ) -> anyhow::Result<Self> {
-        let mut link = Link::open(seat.address, plan.timeout_ms).await?;
+        let mut link = Link::open(seat.route, plan.timeout_ms).await?;
         link.call(|xid, out| request::sync(out, xid, &plan.znodes.root)).await.context("sync")?;
         let random = fastrand::Rng::with_seed(seat.number);
         let in_flight = VecDeque::with_capacity(plan.depth);
-        Ok(Self { plan, seat, link, tally, events, random, in_flight, xid: 0, created: 0..0, reconnect: false })
+        let created = 0..plan.stock;
+        Ok(Self { plan, seat, link, tally, events, random, in_flight, xid: 0, created, alone: None, ephemerals: 0 })
     }
 
     async fn run(mut self) -> anyhow::Result<()> {
@@ -145,8 +162,8 @@ impl Connection {
             if !self.in_flight.is_empty() {
                 self.link.exchange().await?;
                 self.collect()?;
-            } else if self.reconnect {
-                self.reconnect().await?;
+            } else if let Some(op) = self.alone.take() {
+                self.with_new_session(op).await?;
             } else {
                 return self.link.close().await;
             }
@@ -162,13 +179,13 @@ impl Connection {
         let room = self.plan.depth - self.in_flight.len();
         let quota = usize::try_from(self.seat.quota).unwrap_or(usize::MAX);
         let room = room.min(quota.saturating_sub(self.in_flight.len()));
-        if room == 0 || self.reconnect || self.phase() == Phase::Stop as u8 {
+        if room == 0 || self.alone.is_some() || self.phase() == Phase::Stop as u8 {
             return;
         }
         for _ in 0..room {
             let op = self.plan.mix.draw(&mut self.random);
-            if op == BenchOp::Connect {
-                self.reconnect = true;
+            if matches!(op, BenchOp::Connect | BenchOp::Ephemeral) {
+                self.alone = Some(op);
                 return;
             }
             let asked = self.ask(op);
@@ -184,8 +201,8 @@ impl Connection {
         let mut asked = Asked { op, xid, index };
         let created = &mut self.created;
         self.link.queue(|out| match op {
-            BenchOp::Get => request::read(out, xid, OpCode::GET_DATA, znodes, Place::Znode(index)),
-            BenchOp::Exists => request::read(out, xid, OpCode::EXISTS, znodes, Place::Znode(index)),
+            BenchOp::Get => request::read(out, xid, OpCode::GET_DATA, znodes, znodes.place(index)),
+            BenchOp::Exists => request::read(out, xid, OpCode::EXISTS, znodes, znodes.place(index)),
             BenchOp::Children => request::read(out, xid, OpCode::GET_CHILDREN, znodes, Place::Directory),
             BenchOp::Set => request::set(out, xid, znodes, index),
             BenchOp::Delete if !created.is_empty() => {
@@ -201,7 +218,7 @@ impl Connection {
                 let indexes = (0..op.multi_length()).map(|_| random.u64(..znodes.count));
                 request::multi_set(out, xid, znodes, indexes);
             }
-            BenchOp::Ping | BenchOp::Connect => {
+            BenchOp::Ping | BenchOp::Connect | BenchOp::Ephemeral => {
                 asked.xid = ReplyHeader::PING_XID;
                 request::ping(out);
             }
@@ -213,6 +230,7 @@ impl Connection {
     fn collect(&mut self) -> anyhow::Result<()> {
         let counts = self.phase() == Phase::Measure as u8;
         let now = Instant::now();
+        let second = self.plan.second(now);
         let tally = self.tally.clone();
         let mut tally = tally.lock();
         while let Some(reply) = self.link.next_frame()? {
@@ -222,20 +240,27 @@ impl Connection {
             };
             asked.check(self.link.bytes(reply), &self.plan.znodes)?;
             if counts {
-                tally.add(asked.op, now - since);
+                tally.add(asked.op, now - since, second);
                 self.count_one();
             }
         }
         Ok(())
     }
 
-    async fn reconnect(&mut self) -> anyhow::Result<()> {
+    async fn with_new_session(&mut self, op: BenchOp) -> anyhow::Result<()> {
         let since = Instant::now();
-        let fresh = Link::open(self.seat.address, self.plan.timeout_ms).await?;
-        std::mem::replace(&mut self.link, fresh).close().await?;
-        self.reconnect = false;
+        let mut fresh = Link::open(self.seat.route, self.plan.timeout_ms).await?;
+        if op == BenchOp::Ephemeral {
+            let place = Place::Owned(self.seat.number, EPHEMERAL_FIRST + self.ephemerals);
+            self.ephemerals += 1;
+            fresh.call(|xid, out| request::create_ephemeral(out, xid, &self.plan.znodes, place, 0)).await?;
+            fresh.close().await?;
+        } else {
+            std::mem::replace(&mut self.link, fresh).close().await?;
+        }
         if self.phase() == Phase::Measure as u8 {
-            self.tally.lock().add(BenchOp::Connect, since.elapsed());
+            let now = Instant::now();
+            self.tally.lock().add(op, now - since, self.plan.second(now));
             self.count_one();
         }
         Ok(())

@@ -7,15 +7,13 @@ use bytes::BufMut;
 
 use super::link::Link;
 use super::request;
+use super::shape::Shape;
 use crate::jute::{JuteWrite, ustring, vector};
 use crate::proto::OpCode;
 
-/// Children of the znode that `children` lists.
-pub(super) const DIRECTORY_CHILDREN: u64 = 16;
-/// Children of each parent that `fill` makes.
-pub(super) const FILL_CHILDREN: u64 = 1000;
-/// Requests in flight while znodes are made and removed.
+/// Requests in flight while znodes are made and removed, and about how many bytes of data in them.
 const PREPARE_DEPTH: usize = 256;
+const PREPARE_BYTES: usize = 4 << 20;
 
 /// A place in the tree below the root.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +47,14 @@ pub(super) struct Znodes {
     pub(super) root: String,
     /// How many there are to get and set.
     pub(super) count: u64,
-    pattern: Vec<u8>,
+    /// Children of the directory that is listed, or of each parent in a filled tree.
+    pub(super) children: u64,
+    /// The znodes to get and set are those that `fill` makes.
+    pub(super) filled: bool,
+    /// What `fill` makes.
+    pub(super) shape: Shape,
+    /// The data of each, whose first bytes its index replaces.
+    pub(super) pattern: Vec<u8>,
 }
 
 const INDEX_LENGTH: usize = 8;
@@ -59,7 +64,12 @@ impl Znodes {
     pub(super) fn new(root: &str, count: u64, size: usize) -> Self {
         let mut pattern = vec![0; size];
         fastrand::Rng::with_seed(size as u64).fill(&mut pattern);
-        Self { root: root.to_owned(), count, pattern }
+        Self { root: root.to_owned(), count, children: 1, filled: false, shape: Shape::Flat, pattern }
+    }
+
+    /// Where the znodes to get and set are.
+    pub(super) fn place(&self, index: u64) -> Place {
+        if self.filled { Place::Filled(index) } else { Place::Znode(index) }
     }
 
     /// Bytes of data in each.
@@ -84,11 +94,8 @@ impl Znodes {
                 put_number(out, b"/own/", connection);
                 put_number(out, b"/", number);
             }
-            Place::FillParent(parent) => put_number(out, b"/", parent),
-            Place::Filled(index) => {
-                put_number(out, b"/", index / FILL_CHILDREN);
-                put_number(out, b"/", index);
-            }
+            Place::FillParent(parent) => self.shape.put_parent(out, parent),
+            Place::Filled(index) => self.shape.put_znode(out, self, index),
         }
         let length = (out.len() - start - 4) as u32;
         out[start..start + 4].copy_from_slice(&length.to_be_bytes());
@@ -96,6 +103,9 @@ impl Znodes {
 
     /// Appends the data of a znode, as a buffer of the wire.
     pub(super) fn put_data(&self, out: &mut Vec<u8>, index: u64) {
+        if self.shape == Shape::Real {
+            return self.shape.put_data(out, index);
+        }
         let start = out.len() + 4;
         out.buffer(Some(&self.pattern));
         if self.pattern.len() >= INDEX_LENGTH {
@@ -112,21 +122,58 @@ impl Znodes {
             .is_some_and(|(head, rest)| *head == index.to_be_bytes() && *rest == self.pattern[INDEX_LENGTH..])
     }
 
-    /// Makes what a load needs: the root, the znodes, the directory, and a place for each connection.
+    /// Makes what a load needs: the root and the znodes, the directory, and a place for each connection with a stock of
+    /// znodes in it.
     ///
     /// # Errors
     /// When the root exists, or a create fails.
-    pub(super) async fn prepare(&self, link: &mut Link, connections: usize) -> anyhow::Result<()> {
-        self.make_root(link).await?;
-        let parents = [Place::Parent, Place::Directory, Place::Owners];
-        let parent = |i: u64, xid: i32, out: &mut Vec<u8>| request::create_parent(out, xid, self, parents[i as usize]);
-        link.call_all(parents.len() as u64, 1, parent).await.context("create the parents")?;
-        let znode = |i, xid, out: &mut Vec<u8>| request::create(out, xid, self, Place::Znode(i), i);
-        link.call_all(self.count, PREPARE_DEPTH, znode).await.context("create the znodes")?;
+    pub(super) async fn prepare(&self, link: &mut Link, connections: u64, stock: u64) -> anyhow::Result<()> {
+        if !self.filled {
+            self.prepare_znodes(link).await?;
+        }
+        self.make_parents(link, &[Place::Directory, Place::Owners]).await?;
         let child = |i, xid, out: &mut Vec<u8>| request::create_parent(out, xid, self, Place::DirectoryChild(i));
-        link.call_all(DIRECTORY_CHILDREN, PREPARE_DEPTH, child).await.context("create the directory")?;
+        let listed = if self.filled { 0 } else { self.children };
+        link.call_all(listed, PREPARE_DEPTH, child).await.context("create the directory")?;
         let owner = |i, xid, out: &mut Vec<u8>| request::create_parent(out, xid, self, Place::Owner(i));
-        link.call_all(connections as u64, PREPARE_DEPTH, owner).await.context("create a place for each connection")
+        link.call_all(connections, PREPARE_DEPTH, owner).await.context("create a place for each connection")?;
+        let owned = |i, xid, out: &mut Vec<u8>| {
+            request::create(out, xid, self, Place::Owned(i % connections, i / connections), i);
+        };
+        link.call_all(connections * stock, PREPARE_DEPTH, owned).await.context("create what will be deleted")
+    }
+
+    /// Makes the root, and in it the znodes to get, set or watch.
+    ///
+    /// # Errors
+    /// When the root exists, or a create fails.
+    pub(super) async fn prepare_znodes(&self, link: &mut Link) -> anyhow::Result<()> {
+        self.make_root(link).await?;
+        self.make_parents(link, &[Place::Parent]).await?;
+        let znode = |i, xid, out: &mut Vec<u8>| request::create(out, xid, self, Place::Znode(i), i);
+        // A pipeline of long requests would only lie in buffers.
+        let depth = (PREPARE_BYTES / (self.size() + 1)).clamp(1, PREPARE_DEPTH);
+        link.call_all(self.count, depth, znode).await.context("create the znodes")
+    }
+
+    async fn make_parents(&self, link: &mut Link, parents: &[Place]) -> anyhow::Result<()> {
+        let parent = |i: u64, xid: i32, out: &mut Vec<u8>| request::create_parent(out, xid, self, parents[i as usize]);
+        link.call_all(parents.len() as u64, 1, parent).await.context("create the parents")
+    }
+
+    /// Removes what [`Self::prepare`] made.
+    ///
+    /// # Errors
+    /// When a list or a delete fails.
+    pub(super) async fn clean_up(&self, link: &mut Link) -> anyhow::Result<()> {
+        if !self.filled {
+            remove(link, &self.root).await?;
+            return Ok(());
+        }
+        for below in ["dir", "own"] {
+            remove(link, &format!("{}/{below}", self.root)).await?;
+        }
+        Ok(())
     }
 
     /// Makes the root, which must be new: what is below it is removed in the end.
@@ -142,7 +189,7 @@ impl Znodes {
 }
 
 /// A prefix and ten digits.
-fn put_number(out: &mut Vec<u8>, prefix: &[u8], number: u64) {
+pub(super) fn put_number(out: &mut Vec<u8>, prefix: &[u8], number: u64) {
     out.extend_from_slice(prefix);
     let mut digits = [b'0'; 10];
     let mut rest = number;
