@@ -104,6 +104,9 @@ pub struct BenchArgs {
     /// idle and watch: sessions that are opened at the same time. Apache's listen backlog is 50.
     #[arg(long, default_value_t = 32)]
     pub opening: usize,
+    /// watch: seconds to wait with all watches in place before anything is written.
+    #[arg(long, default_value_t = 0.0)]
+    pub hold: f64,
     /// slow: bytes a second that each client reads.
     #[arg(long, default_value_t = 0)]
     pub read_rate: u64,
@@ -152,7 +155,7 @@ impl BenchArgs {
         ensure!(self.children != Some(0), "--children must be at least 1");
         ensure!(self.root.len() > 1 && self.root.starts_with('/') && !self.root.ends_with('/'), "--root is not a path");
         ensure!(!self.server.is_empty(), "--server is empty");
-        for (name, seconds) in [("--seconds", self.seconds), ("--warmup", self.warmup)] {
+        for (name, seconds) in [("--seconds", self.seconds), ("--warmup", self.warmup), ("--hold", self.hold)] {
             ensure!((0.0..=86_400.0).contains(&seconds), "{name} is not in 0..=86400");
         }
         if self.rate.is_some() {

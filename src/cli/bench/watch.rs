@@ -2,6 +2,7 @@
 //!
 //! Watches are those of getData: an event ends one. A cycle registers them all again.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -68,6 +69,7 @@ async fn cycles(args: &BenchArgs) -> anyhow::Result<Report> {
         sums.register_cpu += thread_time(&args.server_pid)?.saturating_sub(cpu);
         if registered.is_none() {
             registered = Some(Usage::of(&args.server_pid)?);
+            hold(args, &znodes).await?;
         }
         watchers = fire(args, watchers, &mut writer, &znodes, &mut sums).await?;
     }
@@ -76,6 +78,15 @@ async fn cycles(args: &BenchArgs) -> anyhow::Result<Report> {
     writer.close().await?;
     let after = registered.unwrap_or_default();
     Ok(report(args, &sums, opened, (before, after), args.connections as u64 * args.znodes, count))
+}
+
+/// Lets a script that waits for this line do something while all watches stand.
+async fn hold(args: &BenchArgs, znodes: &Znodes) -> anyhow::Result<()> {
+    if args.hold > 0.0 {
+        writeln!(std::io::stderr().lock(), "holding {} watches", args.connections as u64 * znodes.count)?;
+        tokio::time::sleep(Duration::from_secs_f64(args.hold)).await;
+    }
+    Ok(())
 }
 
 /// Each watcher reads each znode and leaves a watch there.

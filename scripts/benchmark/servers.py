@@ -1,23 +1,48 @@
 """Starts, looks at and ends the servers that scripts/bench compares. Loopback only; every wait has an end."""
 
+import copy
 import json
+import random
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+COMPAT = Path(__file__).resolve().parents[2] / "tests" / "compat"
+sys.path.insert(0, str(COMPAT))
+import servers as compat  # noqa: E402  (the tests know where Apache's jars are)
+
 APACHE_MAIN = "org.apache.zookeeper.server.ZooKeeperServerMain"
 APACHE_ENSEMBLE_MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-START_SECONDS_MAX = 300
+# The Apache servers that can be measured, and the tests' servers that have the same jars.
+APACHE = {"3.8.0": compat.Apache380, "3.9.5": compat.Apache39}
+START_SECONDS_MAX = 600
+STOP_SECONDS_MAX = 60
+LOOK_AGAIN_SECONDS = 0.002
+# Sessions of a measurement must not expire because it is slow.
+SESSION_MS_MAX = 600_000
+
+_taken = set()
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def free_port(ports):
+    """A free one of these, and not the same twice: a server that comes back finds its port free."""
+    for _ in range(1000):
+        port = random.SystemRandom().choice(ports)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _taken:
+            _taken.add(port)
+            return port
+    raise RuntimeError(f"no free port in {ports}")
 
 
 def status_bytes(pid, field):
@@ -29,16 +54,17 @@ def status_bytes(pid, field):
 
 
 class Server:
-    """One server process with a data directory of its own."""
+    """One server process with a data directory of its own. `extra` are further keys of zoo.cfg."""
 
     name = ""
 
-    def __init__(self, bench, directory):
+    def __init__(self, bench, directory, ports, extra):
         self.bench = bench
         self.directory = Path(directory)
         self.data = self.directory / "data"
         self.data.mkdir(parents=True)
-        self.port = free_port()
+        self.port = free_port(ports)
+        self.extra = extra
         self.process = None
         self.ensemble_lines = []
 
@@ -64,8 +90,10 @@ class Server:
             f"clientPort={self.port}",
             "clientPortAddress=127.0.0.1",
             "maxClientCnxns=0",
+            f"maxSessionTimeout={SESSION_MS_MAX}",
             "admin.enableServer=false",
             "4lw.commands.whitelist=*",
+            *(f"{key}={value}" for key, value in self.extra.items()),
             *self.ensemble_lines,
         ]
         path = self.directory / "zoo.cfg"
@@ -85,23 +113,36 @@ class Server:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def wait(self, path):
-        """Until it answers a read of `path`."""
-        try:
-            self.run_bench(["wait", "--root", path, "--seconds", str(START_SECONDS_MAX)], START_SECONDS_MAX + 10)
-        except RuntimeError as error:
+        """Until it answers a read of `path`, or has ended."""
+        waiting = self.start_bench(["wait", "--root", path, "--seconds", str(START_SECONDS_MAX)])
+        while waiting.poll() is None and self.process.poll() is None:
+            time.sleep(LOOK_AGAIN_SECONDS)
+        if self.process.poll() is not None:
+            waiting.kill()
+        _, errors = waiting.communicate(timeout=START_SECONDS_MAX)
+        if waiting.returncode != 0:
             log = (self.directory / "log").read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"{self.name} does not start: {shlex.join(self.process.args)}\n{error}\n{log}") from error
+            raise RuntimeError(f"{self.name} does not start: {shlex.join(self.process.args)}\n{errors}\n{log}")
+
+    def signal(self, number):
+        self.process.send_signal(number)
 
     def stop(self):
         """Ends the process, by its id: SIGTERM, then SIGKILL."""
         if self.process is None or self.process.poll() is not None:
             return
-        self.process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
         try:
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=STOP_SECONDS_MAX)
+
+    def remove(self):
+        """Stops it and takes its files away."""
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def run_bench(self, args, seconds_max):
         """Runs the load generator against this server; its report."""
@@ -111,23 +152,62 @@ class Server:
             raise RuntimeError(f"{shlex.join(command)}\n{done.stderr[-2000:]}")
         return json.loads(done.stdout)
 
+    def start_bench(self, args):
+        """Starts the load generator; finish_bench takes its report."""
+        return subprocess.Popen(self.bench_command(args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def start_holding(self, args):
+        """The same for a mode that says when it has reached what it then holds; returns at that moment."""
+        process = self.start_bench(args)
+        line = process.stderr.readline()
+        if not line.startswith("holding"):
+            process.kill()
+            raise RuntimeError(f"{shlex.join(process.args)}\n{line}{process.communicate(timeout=30)[1][-2000:]}")
+        return process
+
     def bench_command(self, args):
         pids = ",".join(map(str, self.pids))
         return [*self.bench, *args, "--server", self.address, "--server-pid", pids, "--json"]
 
+    def word(self, word):
+        """The answer to a four-letter word."""
+        return compat.four_letter_word(self.port, word)
+
+    def mode(self):
+        """standalone, leader or follower."""
+        return re.search(r"^Mode: (\S+)$", self.word("srvr"), re.M)[1]
+
+    def snapshots(self):
+        """Its snapshot files, the newest last."""
+        found = [path for path in (self.data / "version-2").glob("snapshot.*") if re.fullmatch("[0-9a-f]+", path.suffix[1:])]
+        return sorted(found, key=lambda path: int(path.suffix[1:], 16))
+
     def resident(self):
-        return status_bytes(self.pid, "VmRSS")
+        return sum(status_bytes(pid, "VmRSS") for pid in self.pids)
 
     def live(self):
         """Bytes that live data takes, as kindly to the server as can be measured: its resident memory."""
         return self.resident()
 
 
+def finish_bench(process, seconds_max):
+    """The report of a generator that was started."""
+    try:
+        out, errors = process.communicate(timeout=seconds_max)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate(timeout=30)
+        raise
+    if process.returncode != 0:
+        raise RuntimeError(f"{shlex.join(process.args)}\n{errors[-2000:]}")
+    return json.loads(out)
+
+
 class Zkd(Server):
     name = "zkd"
 
-    def __init__(self, bench, directory, binary):
-        super().__init__(bench, directory)
+    def __init__(self, *args, binary):
+        super().__init__(*args)
         self.binary = binary
 
     def command(self):
@@ -145,17 +225,25 @@ class Floor(Server):
 
 
 class Apache(Server):
-    name = "Apache"
-
-    def __init__(self, bench, directory, java_options, class_path):
-        super().__init__(bench, directory)
+    def __init__(self, *args, version, java_options):
+        super().__init__(*args)
+        self.name = f"Apache {version}"
+        self.version = version
         self.java_options = java_options
-        self.class_path = class_path
+        probe = APACHE[version]()
+        self.class_path = probe.class_path()
+        probe.clean()
 
     def command(self):
         log = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"
         main = APACHE_ENSEMBLE_MAIN if self.ensemble_lines else APACHE_MAIN
         return ["java", *self.java_options, log, "-cp", self.class_path, main, self.write_config()]
+
+    def wait(self, path):
+        super().wait(path)
+        said = self.word("srvr").split("\n", 1)[0]
+        if self.version not in said:
+            raise RuntimeError(f"asked for {self.name}, which says {said!r}")
 
     def live(self):
         """The heap in use after a full collection; resident memory when there is no jcmd."""
@@ -175,13 +263,14 @@ class Apache(Server):
 class Ensemble(Server):
     """Several servers of one kind as one: connections are dealt out to them, their CPU times are added."""
 
-    def __init__(self, members):
+    def __init__(self, members, ports):
         self.members = members
         self.bench = members[0].bench
         self.name = members[0].name
-        lines = [f"server.{n}=127.0.0.1:{free_port()}:{free_port()}" for n in range(1, len(members) + 1)]
+        self.directory = members[0].directory
+        lines = [f"server.{n}=127.0.0.1:{free_port(ports)}:{free_port(ports)}" for n in range(1, len(members) + 1)]
         for number, member in enumerate(members, 1):
-            member.ensemble_lines = ["initLimit=10", "syncLimit=5", *lines]
+            member.ensemble_lines = ["initLimit=60", "syncLimit=5", *lines]
             (member.data / "myid").write_text(f"{number}\n")
 
     @property
@@ -204,18 +293,25 @@ class Ensemble(Server):
         for member in self.members:
             member.wait(path)
 
+    def leader(self):
+        return next(member for member in self.members if member.mode() == "leader")
+
+    def followers(self):
+        return [member for member in self.members if member.mode() == "follower"]
+
+    def only(self, members):
+        """The same ensemble, of which the generator knows these members."""
+        some = copy.copy(self)
+        some.members = members
+        return some
+
+    def live(self):
+        return sum(member.live() for member in self.members)
+
     def stop(self):
         for member in self.members:
             member.stop()
 
-
-def apache_version(class_path):
-    """The version in the name of the ZooKeeper jar, or of a link beside it to the same file."""
-    for part in filter(None, class_path.split(":")):
-        jar = Path(part)
-        same = [jar, *(other for other in jar.parent.glob("zookeeper-*.jar") if other.resolve() == jar.resolve())]
-        for name in (path.name for path in same):
-            found = re.fullmatch(r"zookeeper-(\d[\d.]*\d)\.jar", name)
-            if found:
-                return found.group(1)
-    return "of unknown version"
+    def remove(self):
+        for member in self.members:
+            member.remove()

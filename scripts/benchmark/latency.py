@@ -1,0 +1,53 @@
+"""Latencies at 70% of what zkd can do at most, at fixed times, while both servers write a snapshot every 30 seconds.
+
+The tree is large, so that a snapshot takes a while. How often one is written is set by snapCount: a server begins one
+after between half of it and all of it, three quarters in the mean.
+"""
+
+import statistics
+
+from .fills import FILL, FILL_SECONDS_MAX, birth
+from .rows import SET_SHARE
+
+LOAD_SHARE = 0.7
+SNAP_COUNT_MEAN = 0.75
+
+
+def measure(bench, rows):
+    options = bench.options
+    period = 5 if options.quick else 30
+    seconds = period * 2.2
+    with bench.running(bench.contenders) as running:
+        for server in running.values():
+            fill = ["fill", "--root", "/filled", "--znodes", str(options.znodes), "--size", "100", *FILL]
+            server.run_bench(fill, FILL_SECONDS_MAX)
+        for row in rows:
+            peak = running["zkd"].run_bench([*row.args, "--seconds", str(options.seconds)], options.seconds + 200)
+            rate = peak["ops_per_second"] * LOAD_SHARE
+            snap_count = max(2, int(rate * SET_SHARE[row.name] * period / SNAP_COUNT_MEAN))
+            for kind, server in running.items():
+                server.stop()
+                server.extra["snapCount"] = snap_count
+                server.start()
+                warm = [*row.args, "--seconds", str(options.warmup), "--warmup", "0"]
+                server.run_bench(warm, options.warmup + 200)
+                args = [*row.args, "--rate", f"{rate:.0f}", "--seconds", str(seconds), "--per-second"]
+                report = server.run_bench(args, seconds + 600)
+                more = {"rate": rate, "peak": peak["ops_per_second"], "znodes": options.znodes, "snap_count": snap_count}
+                bench.keep(row, kind, 1, report | more | beside_snapshots(server, report), args)
+
+
+def beside_snapshots(server, report):
+    """The p99 of seconds in which a snapshot was written, and of the others."""
+    began = report["began_unix_ms"] / 1000
+    written = [(birth(path) - began, path.stat().st_mtime - began) for path in server.snapshots()]
+    written = [(start, end) for start, end in written if end > 0 and start < report["seconds"]]
+    quiet, busy = [], []
+    for second, p99 in enumerate(report["second_p99_us"][:int(report["seconds"])]):
+        during = any(start < second + 1 and end > second for start, end in written)
+        (busy if during else quiet).append(p99)
+    figures = {"snapshots": len(written), "snapshot_times": [[round(at, 2) for at in pair] for pair in written]}
+    for key, found in [("quiet_second_p99_us", quiet), ("snapshot_second_p99_us", busy)]:
+        if found:
+            figures[key] = statistics.median(found)
+    return figures

@@ -1,0 +1,133 @@
+"""The reports as Markdown: medians with their spread, ratios, the generator's share, aims and whether they are met."""
+
+import statistics
+
+from . import rows
+from .bench import OTHERS_PERCENT_MAX
+
+TITLES = {
+    "standalone": "One server: get and set", "operations": "One server: other operations", "three": "Three servers",
+    "one": "One client, one request at a time", "big": "Long lists and large values", "watch": "Watches",
+    "memory": "Memory, start, snapshots", "tree": "The tree of a large installation", "idle": "Idle sessions",
+    "latency": "Latency at 70 % of zkd's peak, with snapshots", "failover": "The leader goes",
+    "robust": "Clients and servers that do not behave", "scaling": "How costs grow",
+}
+
+
+def markdown(record):
+    """All that the record has, in the order of rows.ROWS."""
+    lines = []
+    for group, title in TITLES.items():
+        found = [row for row in rows.ROWS if row.group.split("-")[0] == group and row.name in record.rows]
+        if found:
+            lines += [f"### {title}", "", *(scaling(record, found) if group == "scaling" else plain(record, found)), ""]
+    return "\n".join([*lines, *conditions(record)]) + "\n"
+
+
+def plain(record, found):
+    """One line for each figure of each row."""
+    kinds = kinds_of(record, found)
+    apaches = [kind for kind in kinds if kind.startswith("Apache")]
+    lines = head(["", *kinds, *(f"ahead of {kind}" for kind in apaches), "generator", "aim", "met"])
+    for row in found:
+        reports = record.rows[row.name]
+        medians = {kind: medians_of(some) for kind, some in reports.items()}
+        title = row.title.format(**next(iter(reports.values()))[0])
+        for figure in row.figures:
+            if not any(figure.key in some for some in medians.values()):
+                continue
+            aim = row.aims.get(figure.key)
+            lines.append(line([
+                f"{title}: {figure.title}",
+                *(cell(reports.get(kind, []), figure) for kind in kinds),
+                *(ahead(medians, kind, figure) for kind in apaches),
+                share(medians) if figure.key == rows.CPU.key else "",
+                aim.text if aim else "",
+                {True: "yes", False: "**no**", None: "?"}[aim.met(medians, figure.key)] if aim else "",
+            ]))
+    return lines
+
+
+def scaling(record, found):
+    """A table for each thing that grows: a line for each point, a column for each figure and kind."""
+    lines = []
+    for axis in dict.fromkeys(row.axis for row in found):
+        some = [row for row in found if row.axis == axis]
+        kinds = kinds_of(record, some)
+        figures = some[0].figures
+        lines += head([axis, *(f"{figure.title}, {kind}" for figure in figures for kind in kinds)])
+        for row in some:
+            cells = [cell(record.rows[row.name].get(kind, []), figure) for figure in figures for kind in kinds]
+            lines.append(line([f"{row.point:,}", *cells]))
+        lines.append("")
+    return lines[:-1]
+
+
+def head(columns):
+    return [line(columns), "| --- |" + " ---: |" * (len(columns) - 1)]
+
+
+def line(cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def kinds_of(record, found):
+    """zkd, Apache by version, floor."""
+    kinds = {kind for row in found for kind in record.rows[row.name]}
+    return sorted(kinds, key=lambda kind: (kind != "zkd", kind == "floor", kind))
+
+
+def medians_of(reports):
+    keys = {key for report in reports for key, value in report.items() if isinstance(value, (int, float))}
+    return {key: statistics.median(values_of(reports, key)) for key in keys}
+
+
+def values_of(reports, key):
+    return [report[key] for report in reports if isinstance(report.get(key), (int, float))]
+
+
+def cell(reports, figure):
+    """The median, and between which values it stands."""
+    values = [value / figure.scale for value in values_of(reports, figure.key)]
+    if not values:
+        return "–"
+    unit = "" if figure.unit == "/s" else " "
+    spread = f" ({number(min(values))}–{number(max(values))})" if len(values) > 1 else ""
+    return f"{number(statistics.median(values))}{unit}{figure.unit}{spread}"
+
+
+def number(value):
+    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f}"
+
+
+def ahead(medians, kind, figure):
+    """How many times zkd is ahead."""
+    zkd, other = medians.get("zkd", {}).get(figure.key), medians.get(kind, {}).get(figure.key)
+    if not zkd or not other or zkd < 0 or other < 0:
+        return "–"
+    return f"{zkd / other if figure.more_is_better else other / zkd:.1f}×"
+
+
+def share(medians):
+    """The generator's CPU time beside that of the servers, for zkd, where it matters most."""
+    zkd = medians.get("zkd", {})
+    server, own = zkd.get("server_cpu_us_per_op"), zkd.get("bench_cpu_us_per_op")
+    return f"{own / server:.0%} of zkd's" if server and own is not None else ""
+
+
+def conditions(record):
+    """Machine, versions, commands, and whether the runs were alone."""
+    lines = []
+    for run in record.runs:
+        lines.append(f"Made by `{run['command']}` on {run['day']}: {run['rounds']} rounds in turn, {run['seconds']:g} s each; "
+                     "median (least–most).")
+    for words in dict.fromkeys(f"{run['machine']}. {run['java']}, `{run['java_options']}`." for run in record.runs):
+        lines.append(words)
+    lines.append("CPU is user and system time of all server processes for each operation; generator and servers share the machine.")
+    others = [report["others_percent"] for some in record.rows.values() for reports in some.values()
+              for report in reports if "others_percent" in report]
+    if others:
+        lines.append(f"Other processes used {statistics.median(others):.0f} % of a core in the median run, {max(others):.0f} % in "
+                     f"the worst; above {OTHERS_PERCENT_MAX} % in {sum(one > OTHERS_PERCENT_MAX for one in others)} of {len(others)}.")
+    return lines
