@@ -10,6 +10,8 @@ from pathlib import Path
 from . import servers
 from .record import progress
 
+# Apache keeps its last 500 writes in memory: with values of 1 MB its usual heap is too small.
+LARGE_HEAP = "-Xmx4000m"
 # Above this share of a core, spent by others, a run was not alone.
 OTHERS_PERCENT_MAX = 10
 
@@ -28,25 +30,27 @@ class Bench:
     def kinds(self, rows):
         return self.contenders + (["floor"] if self.options.floor and all(row.floor for row in rows) else [])
 
-    def make(self, kind, count=1, **extra):
-        """A server, or an ensemble of so many, of this kind. It is not started. The floor is always one."""
+    def make(self, kind, count=1, large=False):
+        """A server, or an ensemble of so many, of this kind. It is not started. The floor is always one. With `large` Java
+        gets more memory."""
         if count > 1 and kind != "floor":
-            return servers.Ensemble([self.make(kind, **extra) for _ in range(count)], self.options.ports)
+            return servers.Ensemble([self.make(kind, large=large) for _ in range(count)], self.options.ports)
         place = tempfile.mkdtemp(prefix=kind.split()[0].lower() + "-", dir=self.directory)
-        common = (self.options.bench, place, self.options.ports, extra)
+        common = (self.options.bench, place, self.options.ports)
         if kind == "zkd":
             return servers.Zkd(*common, binary=self.options.zkd)
         if kind == "floor":
             return servers.Floor(*common)
-        return servers.Apache(*common, version=kind.split()[1], java_options=self.options.java_options)
+        java_options = self.options.java_options + ([LARGE_HEAP] if large else [])
+        return servers.Apache(*common, version=kind.split()[1], java_options=java_options)
 
     @contextlib.contextmanager
-    def running(self, kinds, count=1, **extra):
+    def running(self, kinds, count=1, large=False):
         """{kind: server}, started, and warm: Java compiles what runs often, so let it before anything counts."""
         started = {}
         try:
             for kind in kinds:
-                started[kind] = self.make(kind, count, **extra)
+                started[kind] = self.make(kind, count, large)
                 started[kind].start()
                 if self.options.warmup:
                     warm = ["load", "--seconds", str(self.options.warmup), "--warmup", "0"]

@@ -16,7 +16,7 @@ def measure(bench, rows):
     """Each number of servers has its own ones; rows of one number share them."""
     for count in sorted({row.servers for row in rows}):
         of_count = [row for row in rows if row.servers == count]
-        with bench.running(bench.kinds(of_count), count) as running:
+        with bench.running(bench.kinds(of_count), count, large=rows[0].group == "big") as running:
             for row in of_count:
                 measure_row(bench, row, running)
 
@@ -59,10 +59,11 @@ def sources(connections, first=2):
 
 
 def flush_us(directory):
-    """What one fdatasync of 1 KiB behind the last one costs here, the median, µs."""
+    """What one fdatasync of 1 KiB in room that was allocated before costs here, the median, µs."""
     path = os.path.join(directory, "flush")
     took = []
     with open(path, "wb", buffering=0) as file:
+        os.posix_fallocate(file.fileno(), 0, FLUSHES * 1024)
         for _ in range(FLUSHES):
             began = time.perf_counter()
             file.write(b"x" * 1024)

@@ -22,7 +22,7 @@ def measure(bench, rows):
             for kind in bench.contenders:
                 parts = Parts(bench.options)
                 count = row.point if row.name.startswith("servers") else 1
-                with bench.running([kind], count) as running:
+                with bench.running([kind], count, large=row.name.startswith("size")) as running:
                     report = of_word(parts, running[kind], row.point)
                 bench.keep(row, kind, number, report | {"parts": parts.reports})
 

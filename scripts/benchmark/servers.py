@@ -54,17 +54,17 @@ def status_bytes(pid, field):
 
 
 class Server:
-    """One server process with a data directory of its own. `extra` are further keys of zoo.cfg."""
+    """One server process with a data directory of its own. `extra` holds further keys of zoo.cfg."""
 
     name = ""
 
-    def __init__(self, bench, directory, ports, extra):
+    def __init__(self, bench, directory, ports):
         self.bench = bench
         self.directory = Path(directory)
         self.data = self.directory / "data"
         self.data.mkdir(parents=True)
         self.port = free_port(ports)
-        self.extra = extra
+        self.extra = {}
         self.process = None
         self.ensemble_lines = []
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use parking_lot::Mutex;
+use rustix::fs::{FallocateFlags, fallocate};
 use tokio::sync::{Notify, oneshot};
 
 /// A file, and who waits for it.
@@ -17,8 +18,13 @@ pub(super) struct FloorLog {
     wanted: Notify,
 }
 
+/// The unit in which the file grows, as that of a real log: a flush within it writes no new length.
+const GROWTH_BYTES: u64 = 64 << 20;
+
 struct Waiting {
     file: File,
+    written: u64,
+    allocated: u64,
     bytes: Vec<u8>,
     waiters: Vec<oneshot::Sender<()>>,
 }
@@ -30,7 +36,7 @@ impl FloorLog {
     /// When the system refuses.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
-        let state = Mutex::new(Waiting { file, bytes: Vec::new(), waiters: Vec::new() });
+        let state = Mutex::new(Waiting { file, written: 0, allocated: 0, bytes: Vec::new(), waiters: Vec::new() });
         Ok(Self { state, wanted: Notify::new() })
     }
 
@@ -56,6 +62,13 @@ impl FloorLog {
             self.wanted.notified().await;
             let mut state = self.state.lock();
             let bytes = std::mem::take(&mut state.bytes);
+            state.written += bytes.len() as u64;
+            if state.written > state.allocated {
+                let from = state.allocated;
+                state.allocated = state.written + GROWTH_BYTES;
+                // Where the file system cannot, the file grows with each write.
+                let _ = fallocate(&state.file, FallocateFlags::empty(), from, state.allocated - from);
+            }
             state.file.write_all(&bytes).context("write")?;
             state.file.sync_data().context("flush")?;
             for waiter in state.waiters.drain(..) {
