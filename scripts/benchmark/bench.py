@@ -45,21 +45,26 @@ class Bench:
         return servers.Apache(*common, version=kind.split()[1], java_options=java_options)
 
     @contextlib.contextmanager
-    def running(self, kinds, count=1, large=False):
-        """{kind: server}, started, and warm: Java compiles what runs often, so let it before anything counts."""
+    def running(self, kinds, count=1, large=False, warm=True):
+        """{kind: server}, started, and warm unless told otherwise."""
         started = {}
         try:
             for kind in kinds:
                 started[kind] = self.make(kind, count, large)
                 started[kind].start()
-                if self.options.warmup:
-                    warm = ["load", "--seconds", str(self.options.warmup), "--warmup", "0"]
-                    started[kind].run_bench(warm, self.options.warmup + 200)
+                if warm:
+                    self.warm(started[kind])
                 progress(f"{kind} runs as process {started[kind].pid}")
             yield started
         finally:
             for server in started.values():
                 server.remove()
+
+    def warm(self, server, load=("load",)):
+        """Java compiles what runs often: lets it, before anything counts."""
+        if self.options.warmup:
+            args = [*load, "--seconds", str(self.options.warmup), "--warmup", "0"]
+            server.run_bench(args, self.options.warmup + 200)
 
     def run(self, row, kind, round_number, server, args, all_servers=(), more=None):
         """Runs the generator, records its report with what others used of the machine meanwhile, and answers it."""

@@ -29,8 +29,7 @@ def measure(bench, rows):
                 server.stop()
                 server.extra["snapCount"] = snap_count
                 server.start()
-                warm = [*row.args, "--seconds", str(options.warmup), "--warmup", "0"]
-                server.run_bench(warm, options.warmup + 200)
+                bench.warm(server, row.args)
                 args = [*row.args, "--rate", f"{rate:.0f}", "--seconds", str(seconds), "--per-second"]
                 report = server.run_bench(args, seconds + 600)
                 more = {"rate": rate, "peak": peak["ops_per_second"], "znodes": options.znodes, "snap_count": snap_count}

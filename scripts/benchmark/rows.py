@@ -223,7 +223,7 @@ SCALING = [
     *points("requests in flight on each of 16 connections", "depth", [1, 2, 4, 8, 16, 32, 64, 128, 256], (GET_CPU, SET_CPU)),
     *points("znodes of 100 bytes", "tree", [1000, 10_000, 100_000, 1_000_000, 10_000_000],
             (GET_CPU, SET_CPU, CREATE_CPU, PER_ZNODE), large=[10_000_000]),
-    *points("children of each znode, 1,000,000 znodes of 100 bytes", "siblings", [10, 100, 1000, 10_000, 100_000, 1_000_000],
+    *points("children of each znode, in a tree of --znodes with 100 bytes", "siblings", [10, 100, 1000, 10_000, 100_000, 1_000_000],
             (GET_CPU, SET_CPU, CREATE_CPU, PER_ZNODE)),
     *points("watches, of 100 connections", "watches", [0, 1000, 10_000, 100_000, 1_000_000, 10_000_000],
             (Figure("CPU per set elsewhere", "set_cpu_us", "µs"), Figure("CPU per registration", "server_cpu_us_per_registration", "µs"),
