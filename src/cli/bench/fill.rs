@@ -68,11 +68,11 @@ async fn fill_all(args: &BenchArgs, znodes: &Arc<Znodes>) -> anyhow::Result<()> 
             let mut link = Link::open(route, timeout_ms).await?;
             link.call(|xid, out| request::sync(out, xid, &znodes.root)).await?;
             fill_some(&mut link, &znodes, (i, connections), depth).await?;
-            match znodes.shape {
-                Shape::Flat => link.close().await,
-                // The ephemeral znodes stay until the session expires.
-                Shape::Real => anyhow::Ok(drop(link.into_stream())),
+            if znodes.shape == Shape::Flat {
+                link.close().await?;
             }
+            // Otherwise the ephemeral znodes stay until the session expires.
+            anyhow::Ok(())
         });
     }
     while let Some(ended) = filling.join_next().await {
