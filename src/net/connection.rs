@@ -140,6 +140,8 @@ impl Connection {
         state.phase() == LanePhase::Connecting
             || waiting >= WAITING_MAX
             || state.waiting_bytes() >= WAITING_BYTES_MAX
+            // No frame is taken any more, so what is read would only lie in memory.
+            || state.unsent() >= UNSENT_BYTES_MAX
             || (waiting > 0 && self.context.statistics.outstanding.load(Relaxed) >= self.context.limits.outstanding_max)
     }
 

@@ -16,6 +16,8 @@ from wire import Client, Refused, w
 PATIENCE_SECONDS = 10
 CLIENTS = 8
 WRITES = 40
+# Far more than the socket buffers of both sides hold.
+UNREAD_BYTES_MAX = 48 << 20
 SLOW = {"flushDelay": "1500", "maxWriteQueuePollTime": "1500"}
 
 
@@ -128,11 +130,32 @@ def stale_ones(binary):
             assert refused.code == -101, refused.code
 
 
+def unread(binary):
+    """A client that reads nothing is soon not read either, and gets all its answers when it reads again."""
+    with Zkd(binary) as server, Client(server.port) as client:
+        client.create("/z", b"x" * 1000)
+        request = w.request(1, "getData", w.ustr("/z") + w.boolean(False))
+        many, sent = request * 1000, 0
+        client.conn.s.settimeout(1)
+        try:
+            while sent < UNREAD_BYTES_MAX:
+                sent += client.conn.s.send(many[sent % len(many):])
+            raise AssertionError("the server has taken %d bytes of requests and sent no answer" % sent)
+        except TimeoutError:
+            pass
+        expected = sent // len(request)
+        client.conn.s.settimeout(PATIENCE_SECONDS)
+        received = bytearray(8 << 20)
+        left = expected * (4 + 16 + 4 + 1000 + 68)
+        while left > 0:
+            left -= client.conn.s.recv_into(received, min(left, len(received)))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zkd", required=True)
     args = parser.parse_args()
-    for check in (connections, requests, readers, late_ones, stale_ones):
+    for check in (connections, requests, readers, late_ones, stale_ones, unread):
         check(args.zkd)
         print("%s: as set" % check.__name__)
     return 0
