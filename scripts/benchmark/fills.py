@@ -1,6 +1,7 @@
 """Rows about a tree of many znodes: what they take in memory, and how long a start, a snapshot and a learner take."""
 
 import datetime
+import os
 import statistics
 import subprocess
 import time
@@ -49,8 +50,8 @@ def alone(bench, kind, rows, shape, args):
         keep(bench, rows, "start", kind, started, fill)
     else:
         # The last component has 24 bytes in the mean, the data 47: src/cli/bench/shape.rs and its test.
-        for over, of in [("over_bytes_per_znode", "server_bytes_per_znode"), ("again_over_bytes_per_znode", "again_bytes_per_znode")]:
-            report[over] = report[of] - 24 - 47
+        report["over_bytes_per_znode"] = report["server_bytes_per_znode"] - 24 - 47
+        report["again_over_bytes_per_znode"] = report["again_bytes_per_znode"] - 24 - 47
         keep(bench, rows, "tree", kind, report | started, fill)
 
 
@@ -81,7 +82,8 @@ def snapshot_figures(path):
 
 def birth(path):
     """When the file was made, seconds since 1970. Python's stat does not say it."""
-    told = subprocess.run(["stat", "-c", "%w", str(path)], capture_output=True, text=True, check=True, env={"TZ": "UTC", "PATH": "/usr/bin:/bin"})
+    told = subprocess.run(["stat", "-c", "%w", str(path)], capture_output=True, text=True, check=True,
+                          env={**os.environ, "TZ": "UTC"})
     day, clock, _zone = told.stdout.split()
     whole, _, fraction = clock.partition(".")
     moment = datetime.datetime.fromisoformat(f"{day}T{whole}+00:00")
@@ -100,6 +102,7 @@ def learner(bench, kind, row):
             follower.stop()
             for path in (follower.data / "version-2").iterdir():
                 path.unlink()
-            bench.keep(row, kind, number, {"learner_seconds": follower.start(report["last_path"]), "znodes": report["znodes"]}, fill)
+            seconds = follower.start(report["last_path"])
+            bench.keep(row, kind, number, {"learner_seconds": seconds, "znodes": report["znodes"]}, fill)
     finally:
         ensemble.remove()

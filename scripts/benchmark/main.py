@@ -131,7 +131,9 @@ def wanted_rows(options):
 
 def conditions(options):
     """What a reader of the figures must know."""
-    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False, timeout=60).stderr if options.apache else ""
+    java = ""
+    if options.apache:
+        java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False, timeout=60).stderr
     return {
         "command": shlex.join(["scripts/bench", *sys.argv[1:]]),
         "day": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),

@@ -184,8 +184,10 @@ SET_SHARE = {"latency-get": 0.005, "latency-set": 1, "latency-mix": 0.3}
 
 LEADER_FIGURES = (Figure("no acknowledged write", "gap_ms", "ms"),)
 FAILOVER = [
-    Row("leader-killed", "failover", "leader killed under load", LEADER_FIGURES, aims={"gap_ms": aims.most(300, "ms")}, floor=False),
-    Row("leader-stopped", "failover", "leader stopped under load", LEADER_FIGURES, aims={"gap_ms": aims.most(50, "ms")}, floor=False),
+    Row("leader-killed", "failover", "leader killed under load", LEADER_FIGURES, floor=False,
+        aims={"gap_ms": aims.most(300, "ms")}),
+    Row("leader-stopped", "failover", "leader stopped under load", LEADER_FIGURES, floor=False,
+        aims={"gap_ms": aims.most(50, "ms")}),
 ]
 
 SLOW_FIGURES = (
@@ -226,7 +228,8 @@ SCALING = [
     *points("children of each znode, in a tree of --znodes with 100 bytes", "siblings", [10, 100, 1000, 10_000, 100_000, 1_000_000],
             (GET_CPU, SET_CPU, CREATE_CPU, PER_ZNODE)),
     *points("watches, of 100 connections", "watches", [0, 1000, 10_000, 100_000, 1_000_000, 10_000_000],
-            (Figure("CPU per set elsewhere", "set_cpu_us", "µs"), Figure("CPU per registration", "server_cpu_us_per_registration", "µs"),
+            (Figure("CPU per set elsewhere", "set_cpu_us", "µs"),
+             Figure("CPU per registration", "server_cpu_us_per_registration", "µs"),
              Figure("CPU per event", "server_cpu_us_per_op", "µs"),
              Figure("memory per watch", "server_bytes_per_watch", "bytes")), large=[10_000_000]),
     *points("bytes of data", "size", [0, 100, 1024, 10_240, 102_400, 1_000_000],

@@ -128,6 +128,7 @@ def conditions(record):
     others = [report["others_percent"] for some in record.rows.values() for reports in some.values()
               for report in reports if "others_percent" in report]
     if others:
+        many = sum(one > OTHERS_PERCENT_MAX for one in others)
         lines.append(f"Other processes used {statistics.median(others):.0f} % of a core in the median run, {max(others):.0f} % in "
-                     f"the worst; above {OTHERS_PERCENT_MAX} % in {sum(one > OTHERS_PERCENT_MAX for one in others)} of {len(others)}.")
+                     f"the worst; above {OTHERS_PERCENT_MAX} % in {many} of {len(others)}.")
     return lines

@@ -148,7 +148,9 @@ def unread(binary):
         received = bytearray(8 << 20)
         left = expected * (4 + 16 + 4 + 1000 + 68)
         while left > 0:
-            left -= client.conn.s.recv_into(received, min(left, len(received)))
+            count = client.conn.s.recv_into(received, min(left, len(received)))
+            assert count, "the server has closed the connection, %d bytes too early" % left
+            left -= count
 
 
 def main():
