@@ -27,6 +27,8 @@ MEASURES = {
     "latency": latency.measure, "failover": failover.measure, "robust": robust.measure, "scaling": scaling.measure,
     "scaling-large": scaling.measure,
 }
+# Options that say where things are, and nothing about the figures.
+PLACES = ("--zkd", "--bench", "--dir", "--raw", "--out", "--ports")
 # What only runs when it is named.
 ASKED_FOR = ("scaling", "scaling-large")
 
@@ -135,7 +137,7 @@ def conditions(options):
     if options.apache:
         java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False, timeout=60).stderr
     return {
-        "command": shlex.join(["scripts/bench", *sys.argv[1:]]),
+        "command": command(sys.argv[1:]),
         "day": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "rounds": options.rounds,
         "seconds": options.seconds,
@@ -145,6 +147,18 @@ def conditions(options):
         "apache": options.apache,
         "descriptors": options.descriptors,
     }
+
+
+def command(words):
+    """The command, without what only says where things are on this machine."""
+    shown, words = ["scripts/bench"], iter(words)
+    for word in words:
+        name, separate, _value = word.partition("=")
+        if name not in PLACES:
+            shown.append(word)
+        elif not separate:
+            next(words, None)
+    return shlex.join(shown)
 
 
 def machine():
