@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Callable
 
 
+# The share of a row's rate that a server must reach.
+KEPT_UP = 0.95
+
+
 @dataclass(frozen=True)
 class Aim:
     text: str
@@ -74,7 +78,12 @@ def apaches(found, key):
 
 
 def least_apache(found, key):
-    return min(apaches(found, key), default=None)
+    """A server that did not keep up with the rate of a row only queued: its latency is nothing to compare with."""
+    return min(apaches({kind: figures for kind, figures in found.items() if kept_up(figures)}, key), default=None)
+
+
+def kept_up(figures):
+    return figures.get("ops_per_second", 0) >= KEPT_UP * figures.get("rate", 0)
 
 
 def most_apache(found, key):

@@ -1,4 +1,4 @@
-"""Latencies at 70% of what zkd can do at most, at fixed times, while both servers write a snapshot every 30 seconds.
+"""Latencies at 70% (--share) of what zkd can do at most, at fixed times, while all write a snapshot every 30 seconds.
 
 The tree is large, so that a snapshot takes a while. How often one is written is set by snapCount: a server begins one
 after between half of it and all of it, three quarters in the mean.
@@ -9,7 +9,6 @@ import statistics
 from .fills import FILL, FILL_SECONDS_MAX, birth
 from .rows import SET_SHARE
 
-LOAD_SHARE = 0.7
 SNAP_COUNT_MEAN = 0.75
 
 
@@ -23,7 +22,7 @@ def measure(bench, rows):
             server.run_bench(fill, FILL_SECONDS_MAX)
         for row in rows:
             peak = running["zkd"].run_bench([*row.args, "--seconds", str(options.seconds)], options.seconds + 200)
-            rate = peak["ops_per_second"] * LOAD_SHARE
+            rate = peak["ops_per_second"] * options.share
             snap_count = max(2, int(rate * SET_SHARE[row.name] * period / SNAP_COUNT_MEAN))
             for kind, server in running.items():
                 server.stop()

@@ -86,6 +86,7 @@ def parse_options(doc):
     parser.add_argument("--znodes", type=int, help="znodes of large trees (default 1000000, quick 50000)")
     parser.add_argument("--sessions", type=int, help="idle sessions (default 50000, quick 2000)")
     parser.add_argument("--failovers", type=int, help="leaders that go, of each kind and in each way (default 20, quick 2)")
+    parser.add_argument("--share", type=float, default=0.7, help="latency: the rate as a share of zkd's most (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="does each row work? The figures mean little")
     parser.add_argument("--ports", type=ports, default="15000-31999", help="ports for servers (default %(default)s)")
     parser.add_argument("--dir", help="where the data directories go (default: the temporary directory)")
