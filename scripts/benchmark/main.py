@@ -110,6 +110,8 @@ def parse_options(doc):
     if unknown:
         parser.error(f"unknown rows: {', '.join(unknown)}")
     options.zkd = str(Path(options.zkd).resolve())
+    if not options.table and not Path(options.zkd).exists():
+        parser.error(f"no {options.zkd}: cargo build --release")
     options.java_options = shlex.split(options.java_options)
     options.bench = shlex.split(options.bench) if options.bench else [options.zkd, "bench"]
     return options
