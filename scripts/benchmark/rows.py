@@ -79,6 +79,11 @@ OPERATIONS = [
     Row("multi100", "operations", "multi of 100 set 1 KiB, 64 × 1", ALL, load("multi100"), QUARTER),
     Row("connect", "operations", "connect, create an ephemeral, close; 16 clients", ALL, load("ephemeral", 16),
         cpu_and_rate(aims.of_apache(3))),
+    Row("create-deep", "operations", "create 1 KiB, 16 × 32", ALL, load("create", 16, 32), QUARTER, count=384_000),
+    Row("exists-deep", "operations", "exists, 16 × 32", ALL, load("exists", 16, 32), QUARTER),
+    Row("children-deep", "operations", "getChildren of 10, 16 × 32", ALL, load("children", 16, 32), QUARTER),
+    Row("multi10-deep", "operations", "multi of 10 set 1 KiB, 16 × 32", ALL, load("multi10", 16, 32),
+        cpu_and_rate(aims.of_apache(8))),
 ]
 
 TWELFTH = cpu_and_rate(aims.of_apache(12))
