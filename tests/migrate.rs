@@ -103,8 +103,8 @@ fn keys_are_sorted_and_a_refused_one_is_a_problem() {
     assert!(ready.notes.iter().any(|note| note.starts_with("jute.maxbuffer: Apache does not read")));
     assert_eq!(ready.same_everywhere["jute.maxbuffer"], "2000000");
     assert_eq!(ready.server.as_deref(), Some("standalone"));
-    let refused = check_with(root.path(), "sessionRequireClientSASLAuth=true\n", &[]);
-    assert!(!refused.ready && refused.keys.refused.len() == 1 && refused.problems[0].contains("SASL"));
+    let refused = check_with(root.path(), "ssl.crl=true\n", &[]);
+    assert!(!refused.ready && refused.keys.refused.len() == 1 && refused.problems[0].contains("revoked"));
     let without_store = "secureClientPort=2281\nssl.clientAuth=none\nssl.keyStore.location=/nowhere.jks\n";
     let unusable = check_with(root.path(), without_store, &[]);
     assert!(unusable.problems.iter().any(|problem| problem.contains("/nowhere.jks: cannot be read")));

@@ -2,6 +2,7 @@
 
 mod digest;
 mod ip;
+pub mod sasl;
 mod x509;
 
 use std::borrow::Cow;
@@ -9,12 +10,14 @@ use std::sync::Arc;
 
 pub use digest::DigestAlgorithm;
 
+use self::sasl::{SaslError, SaslRules, ServerExchange};
+use crate::ids::ConnectionId;
 use crate::proto::{Acl, AclBytes, Auth, ErrorCode, OPEN_ACL, Perms};
 
 /// One thing a connection has proven to be.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
 pub struct Identity {
-    /// Who vouched: `ip`, `digest`, `x509`, `super`.
+    /// Who vouched: `ip`, `digest`, `x509`, `sasl`, `super`.
     pub scheme: Box<str>,
     /// The scheme's name for it.
     pub id: Box<str>,
@@ -38,19 +41,6 @@ impl Identity {
     pub fn x509(subject: &str) -> Self {
         Self::new(X509, subject)
     }
-
-    /// The user without secrets, as whoAmI shows it.
-    #[must_use]
-    pub fn user(&self) -> &str {
-        if &*self.scheme == DIGEST { self.id.split(':').next().unwrap_or_default() } else { &self.id }
-    }
-}
-
-/// The users without secrets, for the audit log: those of schemes that have users.
-#[must_use]
-pub fn users(identities: &[Identity]) -> String {
-    let users = identities.iter().filter(|identity| [IP, DIGEST].contains(&&*identity.scheme)).map(Identity::user);
-    users.filter(|user| !user.trim().is_empty()).collect::<Vec<_>>().join(",")
 }
 
 /// All that a connection has proven to be when a request came in.
@@ -60,6 +50,7 @@ const WORLD: &str = "world";
 const AUTH: &str = "auth";
 const IP: &str = "ip";
 const DIGEST: &str = "digest";
+const SASL: &str = "sasl";
 const X509: &str = "x509";
 const SUPER: &str = "super";
 
@@ -78,7 +69,10 @@ pub struct AuthRules {
     pub x509_enabled: bool,
     /// `zookeeper.X509AuthenticationProvider.superUser`: whoever has this name may do everything.
     pub x509_super: Option<Box<str>>,
-    /// `zookeeper.enforce.auth.schemes` when `zookeeper.enforce.auth.enabled`; empty is no enforcement.
+    /// SASL.
+    pub sasl: SaslRules,
+    /// `zookeeper.enforce.auth.schemes` when `zookeeper.enforce.auth.enabled`, or sasl when
+    /// `zookeeper.sessionRequireClientSASLAuth`; empty is no enforcement.
     pub enforced_schemes: Vec<Box<str>>,
 }
 
@@ -91,6 +85,7 @@ impl Default for AuthRules {
             super_digest: None,
             x509_enabled: false,
             x509_super: None,
+            sasl: SaslRules::default(),
             enforced_schemes: Vec::new(),
         }
     }
@@ -123,8 +118,28 @@ impl AuthRules {
             IP => ip::matches(id, &identity.id),
             DIGEST => self.digest_enabled && id == &*identity.id,
             X509 => self.x509_enabled && id == &*identity.id,
+            SASL => self.sasl.matches(id, &identity.id),
             _ => false,
         }
+    }
+
+    /// The user without secrets, as whoAmI shows it; empty for schemes that have no provider.
+    #[must_use]
+    pub fn user<'i>(&self, identity: &'i Identity) -> &'i str {
+        match &*identity.scheme {
+            IP => &identity.id,
+            DIGEST if self.digest_enabled => identity.id.split(':').next().unwrap_or_default(),
+            X509 if self.x509_enabled => &identity.id,
+            SASL if self.sasl.provider => &identity.id,
+            _ => "",
+        }
+    }
+
+    /// The users without secrets, for the audit log.
+    #[must_use]
+    pub fn users(&self, identities: &[Identity]) -> String {
+        let users = identities.iter().map(|identity| self.user(identity));
+        users.filter(|user| !user.trim().is_empty()).collect::<Vec<_>>().join(",")
     }
 
     /// What to store for an ACL that a client sent (AC-03): duplicates dropped, `auth` replaced by the connection's own
@@ -146,6 +161,7 @@ impl AuthRules {
                 // The reference looks into the id before it asks whether there is one.
                 (Some(WORLD | IP | DIGEST), None) => return Err(ErrorCode::MARSHALLING),
                 (Some(X509), None) if self.x509_enabled => return Err(ErrorCode::MARSHALLING),
+                (Some(SASL), None) if self.sasl.provider => return Err(ErrorCode::MARSHALLING),
                 (Some(WORLD), Some("anyone")) => fixed.push(entry.clone()),
                 (Some(AUTH), _) => {
                     let before = fixed.len();
@@ -170,6 +186,7 @@ impl AuthRules {
         match &*identity.scheme {
             DIGEST => self.digest_enabled,
             X509 => self.x509_enabled,
+            SASL => self.sasl.provider,
             _ => false,
         }
     }
@@ -179,6 +196,7 @@ impl AuthRules {
             IP => ip::is_valid(id),
             DIGEST => self.digest_enabled && digest::is_valid(id),
             X509 => self.x509_enabled && x509::is_valid(id),
+            SASL => self.sasl.provider && sasl::is_valid(id),
             _ => false,
         }
     }
@@ -218,12 +236,43 @@ impl AuthRules {
         super_user.into_iter().chain([Identity::x509(subject)]).collect()
     }
 
+    /// The answer to a token of SASL, and what the connection has proven with it (CL-17). `connection` is its number.
+    #[must_use]
+    pub fn answer_sasl(&self, exchange: &mut ServerExchange, token: &[u8], connection: ConnectionId) -> SaslAnswer {
+        match self.sasl.answer(exchange, token, connection.0) {
+            Ok((token, identities)) => SaslAnswer { token, identities, error: ErrorCode::OK, failure: None },
+            Err(failure) => {
+                let error = if self.enforced_schemes.iter().any(|scheme| &**scheme == SASL) {
+                    ErrorCode::SESSION_CLOSED_REQUIRE_AUTH
+                } else if self.sasl.allow_failed {
+                    ErrorCode::OK
+                } else {
+                    ErrorCode::AUTH_FAILED
+                };
+                SaslAnswer { token: None, identities: Vec::new(), error, failure: Some(failure) }
+            }
+        }
+    }
+
     /// Whether a connection may send requests at all (AC-15).
     #[must_use]
     pub fn admits(&self, identities: &[Identity]) -> bool {
         self.enforced_schemes.is_empty()
             || identities.iter().any(|identity| self.enforced_schemes.contains(&identity.scheme))
     }
+}
+
+/// What becomes of a token of SASL.
+#[derive(Debug)]
+pub struct SaslAnswer {
+    /// The next token; null when there is none.
+    pub token: Option<Vec<u8>>,
+    /// What the client has proven.
+    pub identities: Vec<Identity>,
+    /// Behind any error the connection is closed.
+    pub error: ErrorCode,
+    /// Why the exchange has failed.
+    pub failure: Option<SaslError>,
 }
 
 /// The entries without those that were there before. The reference compares later entries with earlier ones, perms, scheme

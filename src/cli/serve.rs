@@ -82,7 +82,7 @@ fn configure(args: &ServeArgs) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// Reads the configuration, the dynamic one and the proposed one if there are such, and `myid`.
+/// Reads the configuration, the dynamic one and the proposed one and the passwords if there are such, and `myid`.
 pub(super) fn load(file: Option<&Path>, overrides: &[(String, String)]) -> anyhow::Result<Config> {
     let name = file.map_or_else(|| "embedded defaults".to_owned(), |file| file.display().to_string());
     let mut config = match file {
@@ -95,6 +95,10 @@ pub(super) fn load(file: Option<&Path>, overrides: &[(String, String)]) -> anyho
         if config.reconfig && Path::new(&next).is_file() {
             config.merge_proposed(&next, &read(Path::new(&next))?)?;
         }
+    }
+    if let Some(jaas) = config.sasl.file.clone() {
+        let text = read(&jaas).context("java.security.auth.login.config")?;
+        config.merge_jaas(&jaas.display().to_string(), &text)?;
     }
     config.identify(&name, my_id(&config)?)?;
     if let Some(file) = file {

@@ -156,8 +156,7 @@ const ONE_WORD: &[(&str, &str, GiveUp)] = &[
 ];
 
 /// Settings that would have to be obeyed and are not: refused when they switch something on, for this reason.
-const REFUSED: &[(&str, &str, &str)] =
-    &[("quorum.auth.enableSasl", "false", NO_SASL), ("sessionRequireClientSASLAuth", "false", NO_SASL)];
+const REFUSED: &[(&str, &str, &str)] = &[("quorum.auth.enableSasl", "false", NO_SASL)];
 const NO_SASL: &str = "zkd does not have SASL yet";
 
 /// Keys as the reference's documentation spells them, though nobody reads them so; and the key that is read.
@@ -179,16 +178,12 @@ const MISSPELT: &[(&str, &str)] = &[
 
 /// `authProvider.N` names a class of Java. The reference's own are known by what they do; others cannot be run.
 const AUTH_PROVIDERS: &str = "org.apache.zookeeper.server.auth.";
-const OWN_PROVIDERS: &[&str] = &["DigestAuthenticationProvider", "IPAuthenticationProvider"];
-const X509_PROVIDER: &str = "X509AuthenticationProvider";
-const MISSING_PROVIDERS: &[&str] = &["SASLAuthenticationProvider"];
 
 /// Keys of the reference that mean nothing here: its threads, its caches, its Java, its clients. A star at the end stands for
 /// all that begin so.
 const NOT_APPLICABLE: &[&str] = &[
     "admin.httpVersion",
     "advancedFlowControlEnabled",
-    "allowSaslFailedClients",
     "bitHashCacheSize",
     "client.secure",
     "clientCnxnSocket",
@@ -204,14 +199,11 @@ const NOT_APPLICABLE: &[&str] = &[
     "IPAuthenticationProvider.*",
     "jmx.*",
     "jvm.*",
-    "kerberos.*",
-    "kinit",
     "leader.ackLoggingFrequency",
     "leader.closeSocketAsync",
     "leader.nodelay",
     "learner.asyncSending",
     "learner.closeSocketAsync",
-    "letAnySaslUserDoX",
     "maxGetChildrenResponseCacheSize",
     "maxInProcessingDeadWatchers",
     "maxResponseCacheSize",
@@ -229,19 +221,24 @@ const NOT_APPLICABLE: &[&str] = &[
     "quorum.*",
     "request.timeout",
     "request_throttler.shutdownTimeout",
-    "requireKerberosConfig",
-    "sasl.*",
-    "SASLAuthenticationProvider.*",
-    "security.*",
-    "server.principal",
-    "server.realm",
+    "sasl.client*",
     "serverCnxnFactory",
     "shuffleDnsResponse",
-    "superUser*",
     "test.allowDiscontinuousProposals",
     "testingonly.initialZxid",
     "watchManagerName",
     "watcherClean*",
+];
+
+/// Keys that are about Kerberos.
+const KERBEROS: &[&str] = &[
+    "kerberos.*",
+    "kinit",
+    "quorum.auth.kerberos.*",
+    "requireKerberosConfig",
+    "security.auth_to_local",
+    "server.principal",
+    "server.realm",
 ];
 
 /// Puts one setting where it belongs.
@@ -249,7 +246,7 @@ pub(super) fn apply(config: &mut Config, setting: &Setting) -> Result<(), Config
     let key = setting.name();
     let value = setting.value.as_str();
     let refuse = |Expected(expected): Expected| setting.refuse(expected);
-    if let Some(result) = super::tls::apply(config, setting) {
+    if let Some(result) = super::tls::apply(config, setting).or_else(|| super::sasl::apply(config, setting)) {
         return result;
     }
     if let Some((_, apply)) = KEYS.iter().find(|(name, _)| *name == key) {
@@ -282,6 +279,11 @@ pub(super) fn apply(config: &mut Config, setting: &Setting) -> Result<(), Config
         config.note(NoteLevel::Warning, text);
         return Ok(());
     }
+    if KERBEROS.iter().any(|pattern| matches(pattern, key)) {
+        let text = format!("{}: {} has no effect: zkd does not have Kerberos", setting.place, setting.key);
+        config.note(NoteLevel::Warning, text);
+        return Ok(());
+    }
     if NOT_APPLICABLE.iter().any(|pattern| matches(pattern, key)) {
         config.note(NoteLevel::Info, format!("{}: {} has no effect here", setting.place, setting.key));
         return Ok(());
@@ -292,20 +294,12 @@ pub(super) fn apply(config: &mut Config, setting: &Setting) -> Result<(), Config
 }
 
 fn auth_provider(config: &mut Config, setting: &Setting) -> Result<(), Expected> {
-    let is_one_of =
-        |known: &[&str]| setting.value.strip_prefix(AUTH_PROVIDERS).is_some_and(|class| known.contains(&class));
-    if is_one_of(OWN_PROVIDERS) {
-        return Ok(());
+    match setting.value.strip_prefix(AUTH_PROVIDERS) {
+        Some("DigestAuthenticationProvider" | "IPAuthenticationProvider") => {}
+        Some("X509AuthenticationProvider") => config.tls.x509_provider = true,
+        Some("SASLAuthenticationProvider") => config.sasl.provider = true,
+        _ => return expected("a provider that zkd has: digest, ip, x509 and sasl; it does not run classes of Java"),
     }
-    if is_one_of(&[X509_PROVIDER]) {
-        config.tls.x509_provider = true;
-        return Ok(());
-    }
-    if !is_one_of(MISSING_PROVIDERS) {
-        return expected("a provider that zkd has: digest, ip and x509; it does not run classes of Java");
-    }
-    let text = format!("{}: {}={} has no effect: {NO_SASL}", setting.place, setting.key, setting.value);
-    config.note(NoteLevel::Warning, text);
     Ok(())
 }
 

@@ -6,10 +6,12 @@
 mod admin;
 mod dynamic;
 mod identity;
+mod jaas;
 mod keys;
 mod members;
 mod properties;
 mod quorum;
+mod sasl;
 mod servers;
 mod survey;
 mod throttle;
@@ -25,6 +27,7 @@ pub use dynamic::{dynamic_file, point_at};
 pub use identity::{MyIdError, parse_myid};
 pub use members::Members;
 pub use quorum::QuorumConfig;
+pub use sasl::{Credentials, SaslConfig, Users};
 pub use servers::{ClientAddress, ServerAddress, ServerRole, ServerSpec};
 pub use survey::Verdict;
 pub use throttle::{SessionWeights, ThrottleConfig};
@@ -150,6 +153,8 @@ pub struct Config {
     pub enforce_auth_schemes: Vec<String>,
     /// What is about TLS.
     pub tls: TlsConfig,
+    /// What is about SASL.
+    pub sasl: SaslConfig,
     /// `4lw.commands.whitelist`; `*` is all.
     pub words: Vec<String>,
     /// `audit.enable`.
@@ -407,6 +412,7 @@ impl Config {
             enforce_auth: false,
             enforce_auth_schemes: Vec::new(),
             tls: TlsConfig::default(),
+            sasl: SaslConfig::default(),
             words: vec!["srvr".to_owned()],
             audit: false,
             admin: AdminConfig::default(),
@@ -471,8 +477,8 @@ impl Config {
         if min > max {
             return fail(&format!("minSessionTimeout {min} is greater than maxSessionTimeout {max}"));
         }
-        if self.enforce_auth && self.enforce_auth_schemes.is_empty() {
-            return fail("enforce.auth.enabled is true but enforce.auth.schemes is empty");
+        if let Err(reason) = self.check_sasl(file) {
+            return fail(&reason);
         }
         match &self.dynamic_file {
             None => self.check_members(file),

@@ -1,9 +1,14 @@
 //! What the running server needs of its configuration.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
+use rustix::rand::{GetRandomFlags, getrandom};
+
 use crate::admin::{AdminRules, user_name};
+use crate::auth::sasl::{Nonces, SaslRules, SaslUsers};
 use crate::auth::{AuthRules, DigestAlgorithm};
 use crate::config::{ClientAddress, Config, ServerRole, SnapshotCompression, TlsConfig};
 use crate::disk::{FlushRules, LogOptions};
@@ -142,6 +147,9 @@ pub enum SettingsError {
     /// A hash that nobody knows.
     #[error("DigestAuthenticationProvider.digestAlg is not a known hash")]
     DigestAlgorithm,
+    /// The system draws nothing for the challenges of SASL.
+    #[error("the system has no random numbers: {0}")]
+    Chance(String),
 }
 
 impl Settings {
@@ -378,7 +386,6 @@ fn outstanding_max(config: &Config) -> i64 {
 
 fn auth(config: &Config) -> Result<AuthRules, SettingsError> {
     let algorithm = DigestAlgorithm::from_name(&config.digest_algorithm).ok_or(SettingsError::DigestAlgorithm)?;
-    let enforced = config.enforce_auth_schemes.iter().filter(|_| config.enforce_auth);
     Ok(AuthRules {
         skip_acl: config.skip_acl,
         digest_enabled: config.digest_auth,
@@ -386,8 +393,36 @@ fn auth(config: &Config) -> Result<AuthRules, SettingsError> {
         super_digest: config.super_digest.as_deref().map(Into::into),
         x509_enabled: config.tls.knows_x509(),
         x509_super: config.tls.x509_super.as_deref().map(Into::into),
-        enforced_schemes: enforced.map(|scheme| scheme.as_str().into()).collect(),
+        sasl: sasl(config)?,
+        enforced_schemes: config.enforced_schemes().into_iter().map(Into::into).collect(),
     })
+}
+
+fn sasl(config: &Config) -> Result<SaslRules, SettingsError> {
+    let sasl = &config.sasl;
+    let known = |users| Ok(SaslUsers { users, nonces: Nonces::new(secret()?) });
+    Ok(SaslRules {
+        users: sasl
+            .users
+            .clone()
+            .map(known)
+            .transpose()
+            .map_err(|error: io::Error| SettingsError::Chance(error.to_string()))?,
+        provider: sasl.provider,
+        super_users: sasl.super_users.values().map(|user| user.as_str().into()).collect(),
+        anybody: sasl.anybody.as_deref().map(Into::into),
+        allow_failed: sasl.allow_failed,
+    })
+}
+
+/// Something that nobody can know.
+fn secret() -> io::Result<[u8; 32]> {
+    let mut secret = [0; 32];
+    let mut drawn = 0;
+    while drawn < secret.len() {
+        drawn += retry_on_intr(|| getrandom(&mut secret[drawn..], GetRandomFlags::empty()))?;
+    }
+    Ok(secret)
 }
 
 #[cfg(test)]

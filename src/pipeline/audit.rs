@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::auth::{Identity, users};
+use crate::auth::{AuthRules, Identity};
 use crate::ids::SessionId;
 use crate::proto::{AclBytes, ErrorCode, MultiOp, OpCode, Perms, Request};
 use crate::txn::Txn;
@@ -37,7 +37,7 @@ impl Note {
         (op, xid, body): (OpCode, i32, &[u8]),
         session: SessionId,
         address: IpAddr,
-        identities: &[Identity],
+        (auth, identities): (&AuthRules, &[Identity]),
     ) -> Option<Box<Self>> {
         let operation = match op {
             OpCode::CREATE | OpCode::CREATE2 | OpCode::CREATE_CONTAINER | OpCode::CREATE_TTL => CREATE,
@@ -48,7 +48,7 @@ impl Note {
             OpCode::RECONFIG => "reconfig",
             _ => return None,
         };
-        let users = users(identities);
+        let users = auth.users(identities);
         let mut note =
             Self { xid, session, users, address, operation, path: None, mode: None, acl: None, creates: Vec::new() };
         note.read(op, body);

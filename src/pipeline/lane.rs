@@ -18,6 +18,7 @@ use super::database::Database;
 use super::early::{EarlyRules, Refusal, refuse_early};
 use super::read;
 use super::statistics::{LaneStatistics, ServerStatistics};
+use crate::auth::sasl::ServerExchange;
 use crate::auth::{Identities, Identity};
 use crate::ids::{ConnectionId, SessionId, Zxid};
 use crate::jute::JuteWrite;
@@ -66,6 +67,7 @@ pub struct LaneState {
     session: SessionId,
     timeout_ms: i32,
     identities: Identities,
+    sasl: ServerExchange,
     heartbeat: Option<Arc<Heartbeat>>,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
@@ -226,6 +228,7 @@ impl Lane {
             session: SessionId::NONE,
             timeout_ms: 0,
             identities,
+            sasl: ServerExchange::default(),
             heartbeat: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -421,6 +424,12 @@ impl LaneState {
         self.out.extend_from_slice(frame);
     }
 
+    /// The connection is known to be these as well.
+    fn prove(&mut self, new: Vec<Identity>) {
+        let new = new.into_iter().filter(|identity| !self.identities.contains(identity));
+        self.identities = self.identities.iter().cloned().chain(new).collect();
+    }
+
     fn push_connect_response(&mut self, response: &ConnectResponse) {
         let frame = start_frame(&mut self.out);
         response.encode(&mut self.out);
@@ -510,7 +519,7 @@ pub fn receive(
         state.waiting.push_back(Waiting::Write { _size: size });
         if database.audits() {
             let asked = (header.op, header.xid, body);
-            state.notes.extend(Note::new(asked, state.session, lane.address.ip(), &identities));
+            state.notes.extend(Note::new(asked, state.session, lane.address.ip(), (database.auth(), &identities)));
         }
         lane.statistics.outstanding.fetch_add(1, Relaxed);
         return Received::Write(WriteRequest {
@@ -575,14 +584,10 @@ pub(super) fn answer_waiting(database: &Database, lane: &Arc<Lane>, state: &mut 
 fn authenticate(database: &Database, lane: &Lane, state: &mut LaneState, header: RequestHeader, body: &[u8]) {
     let (xid, op) = (header.xid, header.op);
     if op == OpCode::SASL {
-        if crate::jute::buffer(body).is_err() {
-            state.cut();
-            return;
+        match crate::jute::buffer(body) {
+            Ok((_, Some(token))) => answer_sasl(database, lane, state, xid, token),
+            Ok((_, None)) | Err(_) => drop(state.cut()),
         }
-        // A server without SASL answers every token with none.
-        state.push_reply(&lane.statistics, None, (op, 0, 0), connection_reply(xid, ErrorCode::OK), |out| {
-            out.buffer(None)
-        });
         return;
     }
     let Ok((_, auth)) = Auth::decode(body) else {
@@ -591,9 +596,7 @@ fn authenticate(database: &Database, lane: &Lane, state: &mut LaneState, header:
     };
     match database.auth().authenticate(&auth, lane.address.ip(), &state.identities) {
         Some(new) => {
-            let mut identities = state.identities.to_vec();
-            identities.extend(new.into_iter().filter(|identity| !state.identities.contains(identity)));
-            state.identities = identities.into();
+            state.prove(new);
             state.push_reply(&lane.statistics, None, (op, 0, 0), connection_reply(xid, ErrorCode::OK), |_| ());
         }
         None => {
@@ -601,6 +604,19 @@ fn authenticate(database: &Database, lane: &Lane, state: &mut LaneState, header:
             state.push_reply(&lane.statistics, None, (op, 0, 0), connection_reply(xid, ErrorCode::AUTH_FAILED), |_| ());
             state.close();
         }
+    }
+}
+
+fn answer_sasl(database: &Database, lane: &Lane, state: &mut LaneState, xid: i32, token: &[u8]) {
+    let answer = database.auth().answer_sasl(&mut state.sasl, token, lane.id);
+    if let Some(reason) = answer.failure {
+        tracing::info!(client = %lane.address, %reason, "SASL failed");
+    }
+    state.prove(answer.identities);
+    let (moment, reply) = ((OpCode::SASL, 0, 0), connection_reply(xid, answer.error));
+    state.push_reply(&lane.statistics, None, moment, reply, |out| out.buffer(answer.token.as_deref()));
+    if answer.error != ErrorCode::OK {
+        state.close();
     }
 }
 

@@ -6,7 +6,7 @@ use super::answer::{put_children, put_path_or_null};
 use super::database::Database;
 use super::early::Refusal;
 use super::lane::{Lane, LaneState, ReadRequest};
-use crate::auth::{Identity, redact};
+use crate::auth::{AuthRules, Identity, redact};
 use crate::ids::Zxid;
 use crate::jute::JuteWrite;
 use crate::metrics::Advanced;
@@ -95,7 +95,7 @@ enum Answer<'a> {
     Int(i32),
     Paths(Vec<String>),
     Results(Vec<(OpCode, Result<Answer<'a>, ErrorCode>)>),
-    Identities(&'a [Identity]),
+    Identities(&'a AuthRules, &'a [Identity]),
 }
 
 impl Answer<'_> {
@@ -139,11 +139,11 @@ impl Answer<'_> {
                 }
                 MultiHeader::END.encode(out);
             }
-            Self::Identities(identities) => {
+            Self::Identities(auth, identities) => {
                 out.length(identities.len());
                 for identity in identities {
                     out.ustring(&identity.scheme);
-                    out.ustring(identity.user());
+                    out.ustring(auth.user(identity));
                 }
             }
         }
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
             }
             Request::GetAcl(path) => self.acl(path),
             Request::GetEphemerals(prefix) => Ok(Answer::Paths(self.ephemerals(state, prefix.as_deref()))),
-            Request::WhoAmI => Ok(Answer::Identities(self.identities)),
+            Request::WhoAmI => Ok(Answer::Identities(self.database.auth(), self.identities)),
             Request::Sync(path) => Ok(Answer::Path(path.as_ref().map(ToString::to_string))),
             Request::MultiRead(reads) => self.multi_read(reads),
             Request::AddWatch(path, mode) => {

@@ -19,7 +19,7 @@ STOP_SECONDS = 20
 # zoo.cfg turns every unknown key into zookeeper.<key>; these the reference reads without the prefix.
 BARE_PROPERTIES = ("jute.maxbuffer", "znode.container.checkIntervalMs", "znode.container.maxPerMinute",
                    "znode.container.maxNeverUsedIntervalMs", "readonlymode.enabled",
-                   "zookeeper.multiAddress.enabled")
+                   "zookeeper.multiAddress.enabled", "java.security.auth.login.config")
 
 
 def free_port():

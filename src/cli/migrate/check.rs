@@ -67,7 +67,8 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<Report> {
 }
 
 /// Java reads these from its command line alone; zkd reads them from the file as well.
-const BARE: [&str; 5] = [
+const BARE: [&str; 6] = [
+    "java.security.auth.login.config",
     "jute.maxbuffer",
     "readonlymode.enabled",
     "znode.container.checkIntervalMs",
