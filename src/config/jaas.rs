@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::sasl::Users;
+use super::sasl::{Credentials, Users};
 use super::{ConfigError, Place, Secret};
 
 /// The module that passwords stand in, ...
@@ -78,6 +78,21 @@ impl JaasFile {
             };
         }
         Ok(Some(users))
+    }
+
+    /// Who this server is by the section of this name: `username` and `password`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Syntax`] for modules that are not for passwords, and if they are not there.
+    pub(super) fn credentials(&self, section: &str) -> Result<Option<Credentials>, ConfigError> {
+        let Some(modules) = self.section(section)? else { return Ok(None) };
+        let options = |module: &Module| {
+            Some((module.options.get("username")?.0.clone(), module.options.get("password")?.clone()))
+        };
+        match modules.iter().find_map(options) {
+            Some((user, password)) if !user.is_empty() => Ok(Some(Credentials { user, password })),
+            _ => Err(self.fail(&modules[0], &format!("expected username=\"…\" and password=\"…\" in {section}"))),
+        }
     }
 
     /// The modules of a section, at least one, each of which is for passwords.
@@ -327,5 +342,21 @@ mod tests {
         let kerberos = "Server {\n com.sun.security.auth.module.Krb5LoginModule required\n useKeyTab=true; };";
         assert!(error(kerberos).starts_with("jaas:2: zkd does not have Kerberos"));
         assert!(error("Server { com.example.Mine required user_a=b; };").ends_with("found com.example.Mine"));
+    }
+
+    #[test]
+    fn a_server_has_one_name() {
+        let own = |text: &str| {
+            let file = JaasFile::parse("jaas", &text.replace("MODULE", MODULE)).expect("readable");
+            let found = file.credentials("QuorumLearner").map_err(|error| error.to_string())?;
+            Ok::<_, String>(found.map(|found| (found.user, found.password.0)))
+        };
+        let test = Ok(Some(("test".to_owned(), "pw".to_owned())));
+        assert_eq!(own("QuorumLearner { MODULE username=\"test\" password=\"pw\"; };"), test);
+        assert_eq!(own("Server { MODULE; };"), Ok(None));
+        for missing in ["", "username=x", "username=\"\" password=x"] {
+            let error = own(&format!("QuorumLearner {{ MODULE {missing}; }};")).unwrap_err();
+            assert!(error.contains("expected username="), "{error}");
+        }
     }
 }

@@ -155,10 +155,6 @@ const ONE_WORD: &[(&str, &str, GiveUp)] = &[
     ("skipACL", "yes", |c| c.skip_acl = true),
 ];
 
-/// Settings that would have to be obeyed and are not: refused when they switch something on, for this reason.
-const REFUSED: &[(&str, &str, &str)] = &[("quorum.auth.enableSasl", "false", NO_SASL)];
-const NO_SASL: &str = "zkd does not have SASL yet";
-
 /// Keys as the reference's documentation spells them, though nobody reads them so; and the key that is read.
 const MISSPELT: &[(&str, &str)] = &[
     ("connectionMaxTokens", "connection_throttle_tokens"),
@@ -218,7 +214,7 @@ const NOT_APPLICABLE: &[&str] = &[
     "observerMaster.sizeLimit",
     "outstandingHandshake.limit",
     "pathStats.*",
-    "quorum.*",
+    "quorum.cnxn.threads.size",
     "request.timeout",
     "request_throttler.shutdownTimeout",
     "sasl.client*",
@@ -263,13 +259,6 @@ pub(super) fn apply(config: &mut Config, setting: &Setting) -> Result<(), Config
     }
     if let Some(result) = config.members.set(key, value) {
         return result.map_err(|expected| setting.refuse(expected));
-    }
-    if let Some((_, off, reason)) = REFUSED.iter().find(|(name, ..)| *name == key) {
-        return if value.eq_ignore_ascii_case(off) {
-            Ok(())
-        } else {
-            Err(refuse(Expected(format!("it to be off: {reason}"))))
-        };
     }
     if key.starts_with("authProvider.") {
         return auth_provider(config, setting).map_err(refuse);

@@ -27,7 +27,7 @@ pub use dynamic::{dynamic_file, point_at};
 pub use identity::{MyIdError, parse_myid};
 pub use members::Members;
 pub use quorum::QuorumConfig;
-pub use sasl::{Credentials, SaslConfig, Users};
+pub use sasl::{Credentials, QuorumSaslConfig, SaslConfig, Users};
 pub use servers::{ClientAddress, ServerAddress, ServerRole, ServerSpec};
 pub use survey::Verdict;
 pub use throttle::{SessionWeights, ThrottleConfig};

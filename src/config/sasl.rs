@@ -40,6 +40,41 @@ pub struct SaslConfig {
     pub required: bool,
     /// `allowSaslFailedClients`.
     pub allow_failed: bool,
+    /// Between servers.
+    pub quorum: QuorumSaslConfig,
+}
+
+/// `quorum.auth.*`: the password that servers ask each other for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QuorumSaslConfig {
+    /// `enableSasl`: passwords are taken.
+    pub enabled: bool,
+    /// `learnerRequireSasl`: this server shows its own to those that it dials.
+    pub learner_required: bool,
+    /// `serverRequireSasl`: nobody is taken without.
+    pub server_required: bool,
+    /// `learner.saslLoginContext`: the section that this server's own stands in, ...
+    pub learner_section: String,
+    /// ... and what it says.
+    pub own: Option<Credentials>,
+    /// `server.saslLoginContext`: the section of those that are taken, ...
+    pub server_section: String,
+    /// ... and what it says.
+    pub users: Users,
+}
+
+impl Default for QuorumSaslConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            learner_required: false,
+            server_required: false,
+            learner_section: "QuorumLearner".to_owned(),
+            own: None,
+            server_section: "QuorumServer".to_owned(),
+            users: Users::new(),
+        }
+    }
 }
 
 impl Default for SaslConfig {
@@ -54,6 +89,7 @@ impl Default for SaslConfig {
             anybody: None,
             required: false,
             allow_failed: false,
+            quorum: QuorumSaslConfig::default(),
         }
     }
 }
@@ -81,6 +117,11 @@ pub(super) fn apply(config: &mut Config, setting: &Setting) -> Option<Result<(),
             sasl.anybody = Some(value.to_owned());
             Ok(())
         }
+        "quorum.auth.enableSasl" => flag(value).map(|v| sasl.quorum.enabled = v),
+        "quorum.auth.learnerRequireSasl" => flag(value).map(|v| sasl.quorum.learner_required = v),
+        "quorum.auth.serverRequireSasl" => flag(value).map(|v| sasl.quorum.server_required = v),
+        "quorum.auth.learner.saslLoginContext" => name(value).map(|v| sasl.quorum.learner_section = v),
+        "quorum.auth.server.saslLoginContext" => name(value).map(|v| sasl.quorum.server_section = v),
         _ if key.strip_prefix("superUser").is_some_and(|more| more.is_empty() || more.starts_with('.')) => {
             sasl.super_users.insert(key.to_owned(), value.to_owned());
             Ok(())
@@ -116,7 +157,20 @@ impl Config {
         {
             *known = password.clone();
         }
-        if self.sasl.users.is_none() {
+        if self.sasl.quorum.enabled && self.is_distributed() {
+            let quorum = &mut self.sasl.quorum;
+            let missing = |key: &str, section: &str| ConfigError::Together {
+                file: file.to_owned(),
+                reason: format!("no section {section}, which quorum.auth.enableSasl and {key} ask for"),
+            };
+            let (own, users) = (jaas.credentials(&quorum.learner_section), jaas.users(&quorum.server_section));
+            quorum.users =
+                users?.ok_or_else(|| missing("quorum.auth.server.saslLoginContext", &quorum.server_section))?;
+            let own = own?.ok_or_else(|| missing("quorum.auth.learner.saslLoginContext", &quorum.learner_section))?;
+            quorum.own = Some(own);
+        }
+        let wanted = !self.sasl.quorum.enabled || self.enforced_schemes().iter().any(|scheme| scheme == SCHEME);
+        if wanted && self.sasl.users.is_none() {
             let text = format!("{file}: no section {}: clients cannot show who they are by SASL", self.sasl.section);
             self.note(NoteLevel::Warning, text);
         }
@@ -125,6 +179,7 @@ impl Config {
 
     /// What does not go together; `file` is called so.
     pub(super) fn check_sasl(&mut self, file: &str) -> Result<(), String> {
+        self.sasl.quorum.check(self.sasl.file.is_some())?;
         let schemes = self.enforced_schemes();
         if schemes.iter().any(String::is_empty) || self.enforce_auth && schemes.is_empty() {
             return Err("enforce.auth.enabled is true but enforce.auth.schemes is empty".to_owned());
@@ -162,6 +217,26 @@ impl Config {
             "x509" => self.tls.knows_x509(),
             SCHEME => self.sasl.provider,
             _ => false,
+        }
+    }
+}
+
+impl QuorumSaslConfig {
+    fn check(&self, has_file: bool) -> Result<(), String> {
+        let (enable, learner, server) =
+            ("quorum.auth.enableSasl", "quorum.auth.learnerRequireSasl", "quorum.auth.serverRequireSasl");
+        // Who asks for what it does not show would not be taken by itself.
+        let needs = [
+            (self.server_required, server, self.enabled, enable),
+            (self.learner_required, learner, self.enabled, enable),
+            (self.server_required, server, self.learner_required, learner),
+        ];
+        match needs.iter().find(|(wants, _, has, _)| *wants && !has) {
+            Some((_, wanted, _, missing)) => Err(format!("{wanted}=true needs {missing}=true")),
+            None if self.enabled && !has_file => {
+                Err(format!("{enable}=true needs {FILE}: the file with the passwords"))
+            }
+            None => Ok(()),
         }
     }
 }
@@ -216,6 +291,36 @@ mod tests {
         let config = cfg("superUser=a\nsuperUser.1=b\nzookeeper.superUser.x.y=c\nsuperUser.1=d").unwrap();
         assert_eq!(config.sasl.super_users.values().collect::<Vec<_>>(), ["a", "d", "c"]);
         assert!(cfg("superUser1=x").unwrap().sasl.super_users.is_empty());
+    }
+
+    #[test]
+    fn servers_have_sections_of_their_own() {
+        let both = "QuorumServer { MODULE user_test=pw; }; QuorumLearner { MODULE username=test password=pw; };";
+        let both = both.replace("MODULE", "org.apache.zookeeper.server.auth.DigestLoginModule required");
+        let two = format!("{FILE}=jaas\ninitLimit=5\nsyncLimit=2\nserver.1=a:1:2\nserver.2=b:1:2\n");
+        let quorum = |text: &str, jaas: &str| {
+            let mut config = cfg(&format!("{two}{text}"))?;
+            config.merge_jaas("jaas", jaas).map_err(|error| error.to_string())?;
+            let quorum = config.sasl.quorum;
+            Ok::<_, String>((quorum.users.into_keys().collect::<Vec<_>>(), quorum.own.map(|own| own.user)))
+        };
+        let on = "quorum.auth.enableSasl=true\n";
+        assert_eq!(quorum(on, &both), Ok((vec!["test".to_owned()], Some("test".to_owned()))));
+        assert_eq!(quorum("", &both), Ok((vec![], None)));
+        let named = format!("{on}quorum.auth.server.saslLoginContext=S\nquorum.auth.learner.saslLoginContext=L");
+        let renamed = both.replace("QuorumServer", "S").replace("QuorumLearner", "L");
+        assert_eq!(quorum(&named, &renamed), quorum(on, &both));
+        assert!(quorum(&named, &both).unwrap_err().starts_with("jaas: no section S, which quorum.auth.enableSasl"));
+        assert!(quorum(on, &both.replace("QuorumL", "L")).unwrap_err().contains("no section QuorumLearner"));
+        assert!(quorum(on, &both.replace("username", "name")).unwrap_err().contains("expected username="));
+        let alone = merged(&format!("{FILE}=jaas\n{on}"), "");
+        assert!(alone.sasl.quorum.users.is_empty(), "a server alone asks nobody");
+        let error = |text: &str| cfg(text).unwrap_err();
+        assert!(error("quorum.auth.serverRequireSasl=true").ends_with("needs quorum.auth.enableSasl=true"));
+        assert!(error("quorum.auth.learnerRequireSasl=true").ends_with("needs quorum.auth.enableSasl=true"));
+        let server = format!("{on}quorum.auth.serverRequireSasl=true");
+        assert!(error(&server).ends_with("needs quorum.auth.learnerRequireSasl=true"));
+        assert!(error(on).contains("quorum.auth.enableSasl=true needs java.security.auth.login.config"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::Inbox;
 use super::peers::{Addresses, Change};
+use super::sasl::ServerSasl;
 use super::sockets::{connect, keep_listening, listen_for_servers};
 use super::tls::{Security, Stream};
 use crate::ids::Sid;
@@ -42,6 +43,8 @@ pub struct ElectionNet {
     pub keep_alive: bool,
     /// What is done with a socket before it is used.
     pub security: Security,
+    /// The password that is shown behind that.
+    pub sasl: ServerSasl,
 }
 
 /// The election port of a running server.
@@ -204,12 +207,13 @@ impl Shared {
         let mut stream = self.rules.security.accept(socket, &self.addresses).await?;
         let hello = timeout(self.rules.hello, read_hello(&mut stream)).await??;
         let sid = u8::try_from(hello.sid).map(Sid).map_err(|_| io::Error::other("not the number of a server"))?;
+        let said = self.rules.sasl.accept(&mut stream, self.rules.hello).await?;
         let me = self.addresses.me();
         if sid == me {
             return Err(io::Error::other("it says to be this server"));
         }
         if sid > me {
-            self.keep(sid, stream);
+            self.keep(sid, stream, said);
             return Ok(());
         }
         // The larger number dials: this end calls back.
@@ -235,7 +239,7 @@ impl Shared {
                 peer.dialling = false;
             }
             match dialled {
-                Ok(stream) if sid < shared.addresses.me() => shared.keep(sid, stream),
+                Ok(stream) if sid < shared.addresses.me() => shared.keep(sid, stream, Vec::new()),
                 // It knows of this server now, and will call back.
                 Ok(stream) => stream.leave().await,
                 Err(error) => {
@@ -257,6 +261,7 @@ impl Shared {
         let mut stream = self.rules.security.dial(socket, named).await?;
         stream.write_all(&self.hello()).await?;
         stream.flush().await?;
+        self.rules.sasl.dial(&mut stream, self.rules.hello).await?;
         Ok(stream)
     }
 
@@ -273,8 +278,8 @@ impl Shared {
         hello
     }
 
-    /// From now on this is the connection to that server.
-    fn keep(self: &Arc<Self>, sid: Sid, stream: Stream) {
+    /// From now on this is the connection to that server, which has begun to talk already.
+    fn keep(self: &Arc<Self>, sid: Sid, stream: Stream, said: Vec<u8>) {
         let mut peers = self.peers.lock();
         let peer = peers.entry(sid).or_default();
         peer.disconnect();
@@ -284,7 +289,7 @@ impl Shared {
         let (shared, woken) = (Arc::clone(self), Arc::clone(&wake));
         let task = self.runtime.spawn(async move {
             shared.inbox.give(Input::Reachable(sid, true));
-            if let Err(error) = shared.converse(sid, stream, &woken).await {
+            if let Err(error) = shared.converse(sid, stream, &said, &woken).await {
                 tracing::debug!(?sid, %error, "an election connection has ended");
             }
             shared.ended(sid, number);
@@ -292,8 +297,9 @@ impl Shared {
         peer.connection = Some(Connection { number, wake, task: task.abort_handle() });
     }
 
-    async fn converse(&self, sid: Sid, stream: Stream, wake: &Notify) -> io::Result<()> {
-        let (mut reader, mut writer) = stream.into_split();
+    async fn converse(&self, sid: Sid, stream: Stream, said: &[u8], wake: &Notify) -> io::Result<()> {
+        let (reader, mut writer) = stream.into_split();
+        let mut reader = said.chain(reader);
         let listen = async {
             loop {
                 let message = read_message(&mut reader).await?;

@@ -19,8 +19,9 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::peers::Addresses;
+use super::sasl::ServerSasl;
 use super::sockets::{connect, keep_listening, listen_for_servers};
-use super::tls::{ReadSide, Security, WriteSide};
+use super::tls::{ReadSide, Security, Stream, WriteSide};
 use super::{Hold, Inbox};
 use crate::ids::{LinkId, Sid};
 use crate::peer::{Door, Input, SnapshotStart};
@@ -56,6 +57,8 @@ pub struct QuorumNet {
     pub keep_alive: bool,
     /// What is done with a socket before it is used.
     pub security: Security,
+    /// The password that is shown behind that.
+    pub sasl: ServerSasl,
 }
 
 /// Connections between this server and its learners, or its leader.
@@ -196,7 +199,8 @@ impl QuorumPort {
             let ended = async {
                 let socket = connect(&addresses, rules.connect).await?;
                 socket2::SockRef::from(&socket).set_keepalive(rules.keep_alive)?;
-                let stream = rules.security.dial(socket, &addresses).await?;
+                let mut stream = rules.security.dial(socket, &addresses).await?;
+                rules.sasl.dial(&mut stream, rules.connect).await?;
                 inbox.give(Input::LeaderConnected(link));
                 let (reader, writer) = stream.into_split();
                 let write = write(writer, pieces, &counted, &database, &inbox);
@@ -288,12 +292,12 @@ fn admit(
     let link = LinkId(learners.next.fetch_add(1, Relaxed));
     let (out, pieces) = mpsc::unbounded_channel();
     let unsent = Arc::new(AtomicUsize::new(0));
-    let (security, addresses) = (rules.security.clone(), Arc::clone(addresses));
+    let (rules, addresses) = (rules.clone(), Arc::clone(addresses));
     let (database, inbox, learners_then) = (Arc::clone(database), Arc::clone(inbox), Arc::clone(learners));
-    let (counted, field_bytes_max) = (Arc::clone(&unsent), rules.field_bytes_max);
+    let counted = Arc::clone(&unsent);
     let mut links = learners.links.lock();
     let task = tokio::spawn(async move {
-        let Ok(stream) = security.accept(socket, &addresses).await else {
+        let Ok((stream, said)) = rules.open(socket, &addresses).await else {
             learners_then.links.lock().remove(&link);
             return;
         };
@@ -307,7 +311,7 @@ fn admit(
         }
         let (reader, writer) = stream.into_split();
         let ended = tokio::select! {
-            ended = read_learner(reader, LeaderStream::new(field_bytes_max), link, &inbox) => ended,
+            ended = read_learner(reader, &said, LeaderStream::new(rules.field_bytes_max), link, &inbox) => ended,
             ended = write(writer, pieces, &counted, &database, &inbox) => ended,
         };
         if let Err(error) = ended {
@@ -319,13 +323,23 @@ fn admit(
     links.insert(link, Link { out, unsent, task: task.abort_handle() });
 }
 
+impl QuorumNet {
+    /// Opens a connection that a learner has made; and what the learner has said already.
+    async fn open(&self, socket: TcpStream, addresses: &Addresses) -> io::Result<(Stream, Vec<u8>)> {
+        let mut stream = self.security.accept(socket, addresses).await?;
+        let said = self.sasl.accept(&mut stream, self.connect).await?;
+        Ok((stream, said))
+    }
+}
+
 async fn read_learner(
     mut reader: ReadSide,
+    said: &[u8],
     mut stream: LeaderStream,
     link: LinkId,
     inbox: &Arc<dyn Inbox>,
 ) -> io::Result<()> {
-    let mut buffer = BytesMut::new();
+    let mut buffer = BytesMut::from(said);
     let room = Arc::new(Semaphore::new(UNHANDLED_MAX));
     loop {
         fill(&mut reader, &mut buffer).await?;

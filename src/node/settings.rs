@@ -1,6 +1,5 @@
 //! What the running server needs of its configuration.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +12,10 @@ use crate::auth::{AuthRules, DigestAlgorithm};
 use crate::config::{ClientAddress, Config, ServerRole, SnapshotCompression, TlsConfig};
 use crate::disk::{FlushRules, LogOptions};
 use crate::ids::Sid;
-use crate::net::{ConnectionLimits, ConnectionThrottleRules, ElectionNet, QuorumNet, RequestThrottleRules, Security};
+use crate::net::{
+    ConnectionLimits, ConnectionThrottleRules, ElectionNet, Passwords, QuorumNet, RequestThrottleRules, Security,
+    ServerSasl,
+};
 use crate::peer::{EnsembleRules, ReaperRules, SnapshotRules};
 use crate::pipeline::{EarlyRules, LargeRequestRules, ReceiveRules};
 use crate::session::Negotiation;
@@ -273,6 +275,7 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
     let proposed = config.proposed.clone().map(Ensemble::from_members).transpose()?;
     let (init_limit, sync_limit) = (quorum.init_limit.unwrap_or(10), quorum.sync_limit.unwrap_or(5));
     let connect_limit = quorum.connect_limit.unwrap_or(0);
+    let sasl = server_sasl(config)?;
     Ok(EnsembleSettings {
         me,
         log_sync_factor: quorum.log_sync_factor.unwrap_or(0.0),
@@ -286,6 +289,7 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
             bind_tries: quorum.election_bind_tries,
             keep_alive: quorum.keep_alive,
             security: Security::default(),
+            sasl: sasl.clone(),
         },
         quorum: QuorumNet {
             connect: Duration::from_millis(ticks_ms(if connect_limit > 0 { connect_limit } else { init_limit })),
@@ -293,6 +297,7 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
             tree: TreeOptions::default(),
             keep_alive: quorum.keep_alive,
             security: Security::default(),
+            sasl,
         },
         rules: EnsembleRules {
             membership: Membership { committed: ensemble, proposed, rumoured: None },
@@ -400,14 +405,9 @@ fn auth(config: &Config) -> Result<AuthRules, SettingsError> {
 
 fn sasl(config: &Config) -> Result<SaslRules, SettingsError> {
     let sasl = &config.sasl;
-    let known = |users| Ok(SaslUsers { users, nonces: Nonces::new(secret()?) });
+    let known = |users| nonces().map(|nonces| SaslUsers { users, nonces });
     Ok(SaslRules {
-        users: sasl
-            .users
-            .clone()
-            .map(known)
-            .transpose()
-            .map_err(|error: io::Error| SettingsError::Chance(error.to_string()))?,
+        users: sasl.users.clone().map(known).transpose()?,
         provider: sasl.provider,
         super_users: sasl.super_users.values().map(|user| user.as_str().into()).collect(),
         anybody: sasl.anybody.as_deref().map(Into::into),
@@ -415,14 +415,29 @@ fn sasl(config: &Config) -> Result<SaslRules, SettingsError> {
     })
 }
 
-/// Something that nobody can know.
-fn secret() -> io::Result<[u8; 32]> {
+/// What servers ask each other for.
+fn server_sasl(config: &Config) -> Result<ServerSasl, SettingsError> {
+    let quorum = &config.sasl.quorum;
+    if !quorum.enabled {
+        return Ok(ServerSasl::default());
+    }
+    Ok(ServerSasl::new(Passwords {
+        users: quorum.users.clone(),
+        required: quorum.server_required,
+        own: quorum.own.clone().filter(|_| quorum.learner_required),
+        nonces: nonces()?,
+    }))
+}
+
+/// Nonces that nobody can know, from a secret that the system draws.
+fn nonces() -> Result<Nonces, SettingsError> {
     let mut secret = [0; 32];
     let mut drawn = 0;
     while drawn < secret.len() {
-        drawn += retry_on_intr(|| getrandom(&mut secret[drawn..], GetRandomFlags::empty()))?;
+        drawn += retry_on_intr(|| getrandom(&mut secret[drawn..], GetRandomFlags::empty()))
+            .map_err(|error| SettingsError::Chance(error.to_string()))?;
     }
-    Ok(secret)
+    Ok(Nonces::new(secret))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The parts stand here, each a value that knows one rule; [`crate::peer`] puts them together into a server.
 
 mod acks;
+mod auth_packet;
 mod discovery;
 mod election;
 mod ensemble;
@@ -14,6 +15,7 @@ mod reconfig;
 mod stream;
 
 pub use acks::Acks;
+pub use auth_packet::{AUTH_HEAD_BYTES, AUTH_MAGIC, AuthPacket, AuthStatus};
 pub use discovery::EpochAgreement;
 pub use election::{Candidacy, Election, ElectionRules, Quorums};
 pub use ensemble::{Ensemble, EnsembleError};

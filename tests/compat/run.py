@@ -23,7 +23,7 @@ CHECKS = [
     ("data directories to and fro", ["storage_roundtrip.py", "--zkd", "{zkd}"], 400),
     ("random requests side by side", ["differential.py", "--zkd", "{zkd}", "--seeds", "10", "--ops", "1000"], 400),
     ("TLS", ["tls.py", "--zkd", "{zkd}"], 120),
-    ("SASL", ["sasl.py", "--zkd", "{zkd}"], 240),
+    ("SASL", ["sasl.py", "--zkd", "{zkd}"], 400),
     ("the admin server beside Apache's", ["admin_http.py", "--zkd", "{zkd}"], 150),
     ("the audit log beside Apache's", ["audit.py", "--zkd", "{zkd}"], 60),
     ("C client", ["c_client.py", "--zkd", "{zkd}"], 200),

@@ -4,11 +4,13 @@
 
 The same clients, right and wrong in every way, on a zkd and on an Apache server: tokens by hand, kazoo, Apache's own client.
 Who they are, what ACLs of the scheme sasl give them, what superUser, letAnySaslUserDoX, sessionRequireClientSASLAuth and
-allowSaslFailedClients do, and what the servers make of the file with the passwords is the same.
+allowSaslFailedClients do, and what the servers make of the file with the passwords is the same. Then ensembles whose servers
+show each other passwords: zkd and Apache in one, from no passwords to required ones server by server, and those with wrong ones.
 """
 import argparse
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,8 +20,9 @@ from kazoo.exceptions import AuthFailedError
 
 import servers
 from audit import EXTRA as AUDIT, Apache39Audit, lines
+from certs import Authority, keys
 from digest import FILE, MODULE, login_file, respond, section
-from ensemble import apache, apache39, poll, zkd
+from ensemble import Ensemble, apache, apache39, poll, zkd
 from wire import Client, Refused, w
 
 ALL = 31
@@ -301,6 +304,127 @@ def clients(binary, directory):
     return "kazoo and Apache's client"
 
 
+# ---- between servers ----
+
+ASKING = {"quorum.auth.enableSasl": "true"}
+SHOWING = {**ASKING, "quorum.auth.learnerRequireSasl": "true"}
+REQUIRED = {**SHOWING, "quorum.auth.serverRequireSasl": "true"}
+# Of a learner's first packet, without a password before it.
+BEGINNING = bytes.fromhex("0000000b00000000")
+
+
+def server_users(password="mypassword", shown=None):
+    """What stands in each server's file: who may come, and who it is."""
+    return section("QuorumServer", option("user_test", password)) + section(
+        "QuorumLearner", option("username", "test"), option("password", shown or password))
+
+
+def configuration(directory, required, **passwords):
+    return {"tickTime": "500", FILE: login_file(directory, server_users(**passwords)), **NO_FIPS, **required}
+
+
+def is_deaf(port):
+    """Whether whoever shows no password at this server's quorum port is turned away, and not listened to for more."""
+    with socket.create_connection(("127.0.0.1", port), 5) as s:
+        s.sendall(BEGINNING)
+        try:
+            return s.recv(4096) == b""
+        except socket.timeout:
+            return False
+        except OSError:
+            return True
+
+
+def write_everywhere(ensemble, path):
+    for member in ensemble:
+        with ensemble.client(member) as client:
+            client.create("%s-%d" % (path, member.number), b"d" * 1000)
+    ensemble.assert_same()
+
+
+def refused(member):
+    """How often a server has refused somebody, by its log."""
+    return len(re.findall("a server shows no good password|Failed to authenticate using SASL", member.log_text()))
+
+
+def together(kinds, directory, told):
+    """The last one observes. Each voter leads at some time."""
+    with Ensemble(kinds, extra=configuration(directory, REQUIRED), observers=1) as ensemble:
+        ensemble.wait_for_roles()
+        write_everywhere(ensemble, "/first")
+        led = set()
+        for turn in range(2):
+            leader = ensemble.wait_for_roles()
+            led.add(leader.server.name)
+            assert is_deaf(leader.ports[0]), "who shows no password may learn"
+            leader.kill()
+            ensemble.wait_for_roles([member for member in ensemble if member.runs])
+            leader.launch()
+            ensemble.wait_for_roles()
+            write_everywhere(ensemble, "/turn-%d" % turn)
+        ensemble.assert_no_errors()
+    return "%s, led by %s" % (told, " and ".join(sorted(led)))
+
+
+def outsiders(kinds, directory):
+    """The last server with another password, or with none, does not get in, nor does anybody follow it; with the right one it
+    does."""
+    with Ensemble(kinds, extra=configuration(directory, REQUIRED)) as ensemble:
+        ensemble.wait_for_roles()
+        *others, last = ensemble
+        wrong = {"another password": configuration(directory, REQUIRED, password="mypassword", shown="another"),
+                 "no password": {key: "false" for key in REQUIRED}}
+        right = dict(last.server.extra)
+        for how, extra in wrong.items():
+            last.stop()
+            before = sum(map(refused, others))
+            last.server.extra = {**right, **extra}
+            last.launch()
+            poll(lambda: sum(map(refused, others)) > before + 1, 20, "nobody refuses a server with " + how)
+            ensemble.assert_no_service([last])
+            ensemble.wait_for_roles(others)
+        last.stop()
+        last.server.extra = right
+        last.launch()
+        ensemble.wait_for_roles()
+        write_everywhere(ensemble, "/let-in")
+    return "a %s with a wrong password or none stays outside" % last.server.name
+
+
+def rolling(kinds, directory):
+    """One by one: first passwords are taken, then shown, then required. There is always a quorum."""
+    with Ensemble(kinds, extra={"tickTime": "500"}) as ensemble:
+        ensemble.wait_for_roles()
+        written = 0
+        for step in (ASKING, SHOWING, REQUIRED):
+            for member in ensemble:
+                member.stop()
+                ensemble.wait_for_roles([other for other in ensemble if other is not member])
+                member.server.extra.update(configuration(directory, step))
+                member.launch()
+                ensemble.wait_for_roles()
+                with ensemble.client(member) as client:
+                    client.create("/step-%d" % written)
+                    written += 1
+        assert all(is_deaf(member.ports[0]) for member in ensemble if member.mode() == "leader")
+        assert len([path for path in ensemble.assert_same() if path.startswith("/step-")]) == written
+        ensemble.assert_no_errors()
+    return "from none to required, one by one: " + " ".join(member.server.name for member in ensemble)
+
+
+def within_tls(binary, directory):
+    """Passwords inside of TLS."""
+    authority = Authority(directory)
+    server = authority.issue("server", "/CN=server/O=zkd")
+    stores = keys(authority.jks(server), authority.trust("JKS"), "ssl.quorum.")
+    extra = {**configuration(directory, REQUIRED), "sslQuorum": "true", **stores}
+    with Ensemble([zkd(binary), apache39, zkd(binary)], extra=extra) as ensemble:
+        ensemble.wait_for_roles()
+        write_everywhere(ensemble, "/within")
+        ensemble.assert_no_errors()
+    return "inside of TLS"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zkd", required=True, help="the zkd binary")
@@ -308,8 +432,16 @@ def main():
     args = parser.parse_args()
     binary = os.path.abspath(args.zkd)
     with tempfile.TemporaryDirectory(prefix="zk-test-") as directory:
-        checks = {check.__name__: check for check in (compare, files, audit_lines, clients)}
-        passed = [check(binary, directory) for name, check in checks.items() if not args.only or args.only in name]
+        ours = zkd(binary)
+        checks = {check.__name__: lambda check=check: check(binary, directory)
+                  for check in (compare, files, audit_lines, clients, within_tls)}
+        checks.update({
+            "alike": lambda: together([ours] * 4, directory, "zkd alone"),
+            "mixed": lambda: together([apache, ours, apache39, ours], directory, "zkd and Apache"),
+            "outsiders": lambda: outsiders([ours, apache39, ours], directory),
+            "outsiders_of_apache": lambda: outsiders([ours, ours, apache39], directory),
+            "rolling": lambda: rolling([ours] * 3, directory), "rolling_mixed": lambda: rolling([apache, ours, apache39], directory)})
+        passed = [check() for name, check in checks.items() if not args.only or args.only in name]
     print("\n".join(passed))
     print("%d checks of SASL passed" % len(passed))
 

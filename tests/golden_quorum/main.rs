@@ -14,8 +14,8 @@ use zkd::proto::{OpCode, Request};
 use zkd::tree::TreeOptions;
 use zkd::txn::{Entry, Txn};
 use zkd::zab::{
-    Arrival, Ensemble, Hello, LeaderStream, LearnerStream, NOTIFICATION_BYTES_MAX, Notification, Packet, PeerState,
-    SNAPSHOT_SIGNATURE,
+    AUTH_MAGIC, Arrival, AuthPacket, Ensemble, Hello, LeaderStream, LearnerStream, NOTIFICATION_BYTES_MAX,
+    Notification, Packet, PeerState, SNAPSHOT_SIGNATURE,
 };
 
 /// `jute.maxbuffer` and its extra size, by default.
@@ -45,16 +45,20 @@ impl Tally {
 }
 
 /// How many bytes from `start` on are the exchange of names and passwords that comes before all else where servers
-/// must prove who they are (election.md 7). zkd does not speak it.
+/// must prove who they are (election.md 7).
 fn sasl(stream: &Stream, start: usize, tally: &mut Tally) -> usize {
-    const MAGIC: [u8; 8] = [0x5f, 0x24, 0x35, 0x01, 0x35, 0x01, 0xed, 0xcc];
-    let mut at = start;
-    while let Some(packet) = stream.bytes[at..].strip_prefix(&MAGIC) {
-        let length = packet[4..].first_chunk().expect("a length");
-        at += 16 + usize::try_from(i32::from_be_bytes(*length)).expect("a token");
+    let mut rest = &stream.bytes[start..];
+    while let Some(head) = rest.first_chunk().filter(|_| rest.starts_with(&AUTH_MAGIC)) {
+        let length = AuthPacket::length(head).expect("a packet");
+        let (behind, packet) = AuthPacket::decode(rest).expect("the whole of it");
+        assert_eq!(rest.len() - behind.len(), length);
+        let mut again = Vec::new();
+        packet.encode(&mut again);
+        assert_eq!(again, rest[..length]);
         tally.count("sasl");
+        rest = behind;
     }
-    at - start
+    stream.bytes.len() - start - rest.len()
 }
 
 fn check_config(text: &[u8], at: &str) {
