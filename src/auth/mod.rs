@@ -1,6 +1,7 @@
 //! Who a connection is, and what an ACL lets it do (semantics.md 3; client-protocol.md 9).
 
 mod digest;
+mod ensemble;
 mod ip;
 pub mod sasl;
 mod x509;
@@ -9,6 +10,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 pub use digest::DigestAlgorithm;
+pub use ensemble::{EnsembleNames, Meant};
 
 use self::sasl::{SaslError, SaslRules, ServerExchange};
 use crate::ids::ConnectionId;
@@ -71,6 +73,8 @@ pub struct AuthRules {
     pub x509_super: Option<Box<str>>,
     /// SASL.
     pub sasl: SaslRules,
+    /// What this ensemble is called, if `authProvider.N` names the provider that asks for it.
+    pub ensemble: Option<EnsembleNames>,
     /// `zookeeper.enforce.auth.schemes` when `zookeeper.enforce.auth.enabled`, or sasl when
     /// `zookeeper.sessionRequireClientSASLAuth`; empty is no enforcement.
     pub enforced_schemes: Vec<Box<str>>,
@@ -86,6 +90,7 @@ impl Default for AuthRules {
             x509_enabled: false,
             x509_super: None,
             sasl: SaslRules::default(),
+            ensemble: None,
             enforced_schemes: Vec::new(),
         }
     }
@@ -234,6 +239,12 @@ impl AuthRules {
         let is_super = self.x509_super.as_deref() == Some(subject);
         let super_user = is_super.then(|| Identity::new(SUPER, ""));
         super_user.into_iter().chain([Identity::x509(subject)]).collect()
+    }
+
+    /// Which ensemble an auth packet means; `None`: it says who the client is.
+    #[must_use]
+    pub fn meant(&self, auth: &Auth<'_>) -> Option<Meant> {
+        self.ensemble.as_ref()?.meant(auth)
     }
 
     /// The answer to a token of SASL, and what the connection has proven with it (CL-17). `connection` is its number.

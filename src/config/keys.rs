@@ -86,6 +86,10 @@ const KEYS: &[(&str, Apply)] = &[
         c.enforce_auth_schemes = list(v);
         Ok(())
     }),
+    ("ensembleAuthName", |c, v| {
+        c.ensemble_names = Some(list(v));
+        Ok(())
+    }),
     ("4lw.commands.whitelist", |c, v| {
         c.words = list(v);
         Ok(())
@@ -186,7 +190,6 @@ const NOT_APPLICABLE: &[&str] = &[
     "commitProcessor.*",
     "controllerPort",
     "disableAutoWatchReset",
-    "ensembleAuthName",
     "follower.nodelay",
     "follower.skipLearnerRequestToNextProcessor",
     "forward_learner_requests_to_commit_processor_disabled",
@@ -287,7 +290,12 @@ fn auth_provider(config: &mut Config, setting: &Setting) -> Result<(), Expected>
         Some("DigestAuthenticationProvider" | "IPAuthenticationProvider") => {}
         Some("X509AuthenticationProvider") => config.tls.x509_provider = true,
         Some("SASLAuthenticationProvider") => config.sasl.provider = true,
-        _ => return expected("a provider that zkd has: digest, ip, x509 and sasl; it does not run classes of Java"),
+        Some("EnsembleAuthenticationProvider") => config.ensemble_auth = true,
+        _ => {
+            return expected(
+                "a provider that zkd has: digest, ip, x509, sasl, ensemble; it does not run classes of Java",
+            );
+        }
     }
     Ok(())
 }

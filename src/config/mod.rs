@@ -151,6 +151,10 @@ pub struct Config {
     pub enforce_auth: bool,
     /// `enforce.auth.schemes`.
     pub enforce_auth_schemes: Vec<String>,
+    /// `ensembleAuthName`: what clients may call this ensemble; `None` is anything.
+    pub ensemble_names: Option<Vec<String>>,
+    /// Whether `authProvider.N` names the provider of the scheme ensemble.
+    pub ensemble_auth: bool,
     /// What is about TLS.
     pub tls: TlsConfig,
     /// What is about SASL.
@@ -411,6 +415,8 @@ impl Config {
             super_digest: None,
             enforce_auth: false,
             enforce_auth_schemes: Vec::new(),
+            ensemble_names: None,
+            ensemble_auth: false,
             tls: TlsConfig::default(),
             sasl: SaslConfig::default(),
             words: vec!["srvr".to_owned()],

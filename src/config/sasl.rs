@@ -216,6 +216,7 @@ impl Config {
             "digest" => self.digest_auth,
             "x509" => self.tls.knows_x509(),
             SCHEME => self.sasl.provider,
+            "ensemble" => self.ensemble_auth,
             _ => false,
         }
     }

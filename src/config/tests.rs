@@ -318,6 +318,10 @@ fn classes_that_authenticate_are_known_by_what_they_do() {
     assert!(cfg(&x509).unwrap().tls.knows_x509() && notes(&x509).is_empty());
     let sasl = provider("org.apache.zookeeper.server.auth.SASLAuthenticationProvider");
     assert!(cfg(&sasl).unwrap().sasl.provider && notes(&sasl).is_empty());
+    let ensemble = provider("org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider");
+    let named = cfg(&format!("{ensemble}\nensembleAuthName=a, b")).unwrap();
+    assert_eq!((named.ensemble_auth, named.ensemble_names), (true, Some(vec!["a".to_owned(), "b".to_owned()])));
+    assert_eq!(cfg("").unwrap().ensemble_names, None);
     assert!(message(&provider("com.example.Mine")).contains("does not run classes of Java"));
 }
 

@@ -8,7 +8,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::admin::{AdminRules, user_name};
 use crate::auth::sasl::{Nonces, SaslRules, SaslUsers};
-use crate::auth::{AuthRules, DigestAlgorithm};
+use crate::auth::{AuthRules, DigestAlgorithm, EnsembleNames};
 use crate::config::{ClientAddress, Config, ServerRole, SnapshotCompression, TlsConfig};
 use crate::disk::{FlushRules, LogOptions};
 use crate::ids::Sid;
@@ -399,8 +399,14 @@ fn auth(config: &Config) -> Result<AuthRules, SettingsError> {
         x509_enabled: config.tls.knows_x509(),
         x509_super: config.tls.x509_super.as_deref().map(Into::into),
         sasl: sasl(config)?,
+        ensemble: config.ensemble_auth.then(|| ensemble_names(config)),
         enforced_schemes: config.enforced_schemes().into_iter().map(Into::into).collect(),
     })
+}
+
+fn ensemble_names(config: &Config) -> EnsembleNames {
+    let names = |names: &Vec<String>| names.iter().map(|name| name.as_str().into()).collect();
+    EnsembleNames(config.ensemble_names.as_ref().map(names))
 }
 
 fn sasl(config: &Config) -> Result<SaslRules, SettingsError> {

@@ -19,7 +19,7 @@ use super::early::{EarlyRules, Refusal, refuse_early};
 use super::read;
 use super::statistics::{LaneStatistics, ServerStatistics};
 use crate::auth::sasl::ServerExchange;
-use crate::auth::{Identities, Identity};
+use crate::auth::{Identities, Identity, Meant};
 use crate::ids::{ConnectionId, SessionId, Zxid};
 use crate::jute::JuteWrite;
 use crate::metrics::Advanced;
@@ -594,6 +594,15 @@ fn authenticate(database: &Database, lane: &Lane, state: &mut LaneState, header:
         state.cut();
         return;
     };
+    if let Some(meant) = database.auth().meant(&auth) {
+        lane.statistics.met(meant);
+        if meant == Meant::Another {
+            state.cut();
+        } else {
+            state.push_reply(&lane.statistics, None, (op, 0, 0), connection_reply(xid, ErrorCode::OK), |_| ());
+        }
+        return;
+    }
     match database.auth().authenticate(&auth, lane.address.ip(), &state.identities) {
         Some(new) => {
             state.prove(new);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use crate::metrics::{Advanced, Metrics};
+use crate::auth::Meant;
+use crate::metrics::{Advanced, Counter, Metrics};
 
 /// Counts over all connections (ops-surface.md 1.3).
 #[derive(Debug)]
@@ -99,6 +100,16 @@ impl ServerStatistics {
         if bytes < self.response_min.load(Relaxed) || self.response_min.load(Relaxed) == -1 {
             self.response_min.store(bytes, Relaxed);
         }
+    }
+
+    /// Counts a client by which ensemble it means.
+    pub fn met(&self, meant: Meant) {
+        let counter = match meant {
+            Meant::Any => Counter::ensemble_auth_skip,
+            Meant::This => Counter::ensemble_auth_success,
+            Meant::Another => Counter::ensemble_auth_fail,
+        };
+        self.metrics.count(counter, 1);
     }
 
     /// Counts a frame that went out and is no reply to a request.

@@ -152,6 +152,23 @@ def super_passwords(port):
     return [login(port, "super", password)[1] for password in ("adminsecret", "property")]
 
 
+def ensembles(port):
+    """Clients that say which ensemble they mean."""
+    seen = {}
+    for name in (None, b"", b"a", b"b", b" b", b"c", b"a,b"):
+        client = Client(port)
+        client.send("auth", w.i32(0) + w.ustr("ensemble") + w.buf(name))
+        try:
+            seen[str(name)] = client.receive()[:3], identities(client)
+        except (EOFError, OSError):
+            seen[str(name)] = "closed"
+    client = Client(port)
+    seen["an ACL"] = [code_of(client.create, "/ensemble", acl=[(ALL, "ensemble", one)]) for one in ("a", "")]
+    seen["counts"] = sorted(re.findall(r"zk_(ensemble_auth_\w+|auth_failed_count)\t(\d+)", servers.four_letter_word(port, "mntr")))
+    return seen
+
+
+ENSEMBLE = {"authProvider.1": "org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider"}
 # Configurations, and what is looked at with each.
 CASES = {
     "without a provider": ({}, [tokens, acls]),
@@ -163,6 +180,9 @@ CASES = {
     "another is enforced": ({**PROVIDER, "enforce.auth.enabled": "true", "enforce.auth.schemes": "digest"}, [few]),
     "failures are allowed": ({**PROVIDER, "allowSaslFailedClients": "true"}, [few]),
     "super password": ({**PROVIDER, "SASLAuthenticationProvider.superPassword": "property"}, [super_passwords]),
+    "any ensemble": (ENSEMBLE, [ensembles]),
+    "named ensembles": ({**ENSEMBLE, "ensembleAuthName": "a, b"}, [ensembles]),
+    "an ensemble without a name": ({**ENSEMBLE, "ensembleAuthName": ""}, [ensembles]),
 }
 # The file's text and more configuration. Servers start with it or they do not, and bob is known or not.
 FILES = {
