@@ -4,8 +4,9 @@
 
 The same clients, right and wrong in every way, on a zkd and on an Apache server: tokens by hand, kazoo, Apache's own client.
 Who they are, what ACLs of the scheme sasl give them, what superUser, letAnySaslUserDoX, sessionRequireClientSASLAuth and
-allowSaslFailedClients do, and what the servers make of the file with the passwords is the same. Then ensembles whose servers
-show each other passwords: zkd and Apache in one, from no passwords to required ones server by server, and those with wrong ones.
+allowSaslFailedClients do, and what the servers make of the file with the passwords is the same. Then ensembles whose
+servers show each other passwords: zkd and Apache in one, from no passwords to required ones server by server, and those
+with wrong ones.
 """
 import argparse
 import os
@@ -22,7 +23,7 @@ import servers
 from audit import EXTRA as AUDIT, Apache39Audit, lines
 from certs import Authority, keys
 from digest import FILE, MODULE, login_file, respond, section
-from ensemble import Ensemble, apache, apache39, poll, zkd
+from ensemble import Ensemble, apache, apache39, lasting_port, poll, zkd
 from wire import Client, Refused, w
 
 ALL = 31
@@ -101,12 +102,15 @@ def tokens(port):
             "twice": {"Username": b'"bob"'}, "more": {"stale": b"true"}, "capital digits": {"response": b"A" * 32}}.items():
         seen[name] = login(port, "bob", **other)[1]
     for name, edit in {
-            "blanks": lambda text: b"  , ," + text.replace(b",", b" ,\r\n\t") + b" ", "no commas": lambda t: t.replace(b",", b" "),
+            "blanks": lambda text: b"  , ," + text.replace(b",", b" ,\r\n\t") + b" ",
+            "no commas": lambda text: text.replace(b",", b" "),
             "spaced": lambda text: text.replace(b"=", b" = ", 1), "lone name": lambda text: text + b",x",
-            "no value": lambda text: text + b",x=", "open": lambda text: text + b',x="y', "no name": lambda text: text + b",=x",
+            "no value": lambda text: text + b",x=", "open": lambda text: text + b',x="y',
+            "no name": lambda text: text + b",=x",
             "escaped": lambda text: text.replace(b'"bob"', b'"\\b\\o\\b"'), "bare": lambda t: t.replace(b'"bob"', b"bob"),
             "long": lambda text: text + b",x=" + b"y" * (4097 - len(text) - 3), "nothing": lambda text: b"",
-            "full": lambda text: text + b",x=" + b"y" * (4096 - len(text) - 3), "garbage": lambda text: b"\0\xff\xfe"}.items():
+            "full": lambda text: text + b",x=" + b"y" * (4096 - len(text) - 3),
+            "garbage": lambda text: b"\0\xff\xfe"}.items():
         seen[name] = login(port, "bob", edit=edit)[1]
     client, challenge = challenged(port)
     seen["once more"] = [token(client, respond(challenge, "bob", "bobsecret")[0])[0], token(client, b""), identities(client)]
@@ -164,7 +168,8 @@ def ensembles(port):
             seen[str(name)] = "closed"
     client = Client(port)
     seen["an ACL"] = [code_of(client.create, "/ensemble", acl=[(ALL, "ensemble", one)]) for one in ("a", "")]
-    seen["counts"] = sorted(re.findall(r"zk_(ensemble_auth_\w+|auth_failed_count)\t(\d+)", servers.four_letter_word(port, "mntr")))
+    counts = re.findall(r"zk_(ensemble_auth_\w+|auth_failed_count)\t(\d+)", servers.four_letter_word(port, "mntr"))
+    seen["counts"] = sorted(counts)
     return seen
 
 
@@ -222,7 +227,7 @@ def knows_bob(port):
 def of_file(kind, directory, text, extra):
     """What a server makes of a file."""
     name = os.path.join(directory, "no-such-file") if text is None else login_file(directory, text)
-    server = kind(extra={FILE: name, **NO_FIPS, **extra})
+    server = kind(extra={FILE: name, **NO_FIPS, **extra}, port=lasting_port())
     try:
         server.start()
     except RuntimeError:
@@ -241,7 +246,7 @@ def compare(binary, directory):
     for case, (extra, looks) in CASES.items():
         seen = []
         for kind in (zkd(binary), apache39, apache):
-            with kind(extra={FILE: name, **NO_FIPS, **extra}) as server:
+            with kind(extra={FILE: name, **NO_FIPS, **extra}, port=lasting_port()) as server:
                 seen.append({look.__name__: look(server.port) for look in looks})
         ours, theirs, older = seen
         for look, said in theirs.items():
@@ -271,7 +276,7 @@ def audit_lines(binary, directory):
     for kind in (zkd(binary), Apache39Audit):
         extra = {FILE: login_file(directory, users()), **NO_FIPS, **AUDIT}
         for more in ({}, PROVIDER):
-            with kind(extra={**extra, **more}) as server:
+            with kind(extra={**extra, **more}, port=lasting_port()) as server:
                 client, _ = login(server.port, "bob")
                 client.create("/mine")
                 poll(lambda: "/mine" in server.log_text(), 10, "nothing is told")
@@ -303,7 +308,8 @@ def by_java(port, directory, user, password):
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           timeout=60, check=False)
     known = re.findall(r"^(sasl|super): ?(.*)$", done.stdout, re.M)
-    return sorted(known) if known else "failed" if "AuthFailed" in done.stdout or "AUTH_FAILED" in done.stdout else done.stdout
+    has_failed = "AuthFailed" in done.stdout or "AUTH_FAILED" in done.stdout
+    return sorted(known) if known else "failed" if has_failed else done.stdout
 
 
 def clients(binary, directory):
@@ -311,7 +317,7 @@ def clients(binary, directory):
     seen = []
     for kind in (zkd(binary), apache39):
         extra = {FILE: login_file(directory, users()), **NO_FIPS, **PROVIDER, "superUser": "super"}
-        with kind(extra=extra) as server:
+        with kind(extra=extra, port=lasting_port()) as server:
             with Client(server.port) as client:
                 client.create("/bob", b"for bob", acl=[(ALL, "sasl", "bob")])
             seen.append([by_kazoo(server.port, "bob", "bobsecret"), by_kazoo(server.port, "bob", "no"),
@@ -387,8 +393,8 @@ def together(kinds, directory, told):
 
 
 def outsiders(kinds, directory):
-    """The last server with another password, or with none, does not get in, nor does anybody follow it; with the right one it
-    does."""
+    """The last server with another password, or with none, does not get in, nor does anybody follow it; with the right one
+    it does."""
     with Ensemble(kinds, extra=configuration(directory, REQUIRED)) as ensemble:
         ensemble.wait_for_roles()
         *others, last = ensemble
@@ -460,7 +466,8 @@ def main():
             "mixed": lambda: together([apache, ours, apache39, ours], directory, "zkd and Apache"),
             "outsiders": lambda: outsiders([ours, apache39, ours], directory),
             "outsiders_of_apache": lambda: outsiders([ours, ours, apache39], directory),
-            "rolling": lambda: rolling([ours] * 3, directory), "rolling_mixed": lambda: rolling([apache, ours, apache39], directory)})
+            "rolling": lambda: rolling([ours] * 3, directory),
+            "rolling_mixed": lambda: rolling([apache, ours, apache39], directory)})
         passed = [check() for name, check in checks.items() if not args.only or args.only in name]
     print("\n".join(passed))
     print("%d checks of SASL passed" % len(passed))
