@@ -4,44 +4,27 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha1::Digest;
 
-/// The hash in a digest id.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DigestAlgorithm {
-    /// The default.
-    Sha1,
-    /// `SHA-256`.
-    Sha256,
-    /// `SHA-512`.
-    Sha512,
-    /// `MD5`.
-    Md5,
+use crate::config::DigestAlgorithm;
+
+/// The id of whoever presents `credentials`, which are `user:password`. The user is what precedes the first colon.
+pub(super) fn identity(algorithm: DigestAlgorithm, credentials: &[u8]) -> String {
+    let text = String::from_utf8_lossy(credentials);
+    let hash = match algorithm {
+        DigestAlgorithm::Sha1 => hash::<sha1::Sha1>(&text),
+        DigestAlgorithm::Sha224 => hash::<sha2::Sha224>(&text),
+        DigestAlgorithm::Sha256 => hash::<sha2::Sha256>(&text),
+        DigestAlgorithm::Sha384 => hash::<sha2::Sha384>(&text),
+        DigestAlgorithm::Sha512 => hash::<sha2::Sha512>(&text),
+        DigestAlgorithm::Sha512To224 => hash::<sha2::Sha512_224>(&text),
+        DigestAlgorithm::Sha512To256 => hash::<sha2::Sha512_256>(&text),
+        DigestAlgorithm::Md5 => hash::<md5::Md5>(&text),
+    };
+    let user = text.split(':').next().unwrap_or_default();
+    format!("{user}:{hash}")
 }
 
-impl DigestAlgorithm {
-    /// By the name that Java knows it under.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name.to_ascii_uppercase().as_str() {
-            "SHA1" | "SHA-1" | "SHA" => Some(Self::Sha1),
-            "SHA-256" => Some(Self::Sha256),
-            "SHA-512" => Some(Self::Sha512),
-            "MD5" => Some(Self::Md5),
-            _ => None,
-        }
-    }
-
-    /// The id of whoever presents `credentials`, which are `user:password`. The user is what precedes the first colon.
-    pub(super) fn identity(self, credentials: &[u8]) -> String {
-        let text = String::from_utf8_lossy(credentials);
-        let hash = match self {
-            Self::Sha1 => sha1::Sha1::digest(text.as_bytes()).to_vec(),
-            Self::Sha256 => sha2::Sha256::digest(text.as_bytes()).to_vec(),
-            Self::Sha512 => sha2::Sha512::digest(text.as_bytes()).to_vec(),
-            Self::Md5 => md5::Md5::digest(text.as_bytes()).to_vec(),
-        };
-        let user = text.split(':').next().unwrap_or_default();
-        format!("{user}:{}", BASE64_STANDARD.encode(hash))
-    }
+fn hash<H: Digest>(text: &str) -> String {
+    BASE64_STANDARD.encode(H::digest(text.as_bytes()))
 }
 
 /// Exactly two parts around colons, empty ones at the end not counted: as Java's `split` has it.
@@ -65,6 +48,18 @@ mod tests {
 
     #[test]
     fn the_reference_knows_the_same_digest() {
-        assert_eq!(DigestAlgorithm::Sha1.identity(b"super:superpw"), "super:g9oN2HttPfn8MMWJZ2r45Np/LIA=");
+        let is =
+            |algorithm, expected: &str| assert_eq!(identity(algorithm, b"super:superpw"), format!("super:{expected}"));
+        is(DigestAlgorithm::Sha1, "g9oN2HttPfn8MMWJZ2r45Np/LIA=");
+        is(DigestAlgorithm::Sha224, "olcfq+pz3oJB5686mFTnGe0/79Sp4jbtrztVPw==");
+        is(DigestAlgorithm::Sha256, "NhrDsglBUaCwNy464nxjg/Ig/dwhOCotNQxX54rqg50=");
+        is(DigestAlgorithm::Sha384, "Kf/+YZDlbElZSIiZqLwDLec30cN1UETUkqUtVzhGcQCOJuWuhUyFgS6iaJgo2osV");
+        is(
+            DigestAlgorithm::Sha512,
+            "qT5NrG28chvcJYXI29lh1kO1uJ+x80PJNDkNatWXAlOd05fYNovtcDcx38J39plrBq+SphmV85uUmCQJ5mD44A==",
+        );
+        is(DigestAlgorithm::Sha512To224, "Soytz+XX4QMS5R9Ngci+BVTMUWKI37wIcSmRjA==");
+        is(DigestAlgorithm::Sha512To256, "KS7ODoASf5glW5W0FRTgrh8LBUPEkyKYOFFB7OtI8w0=");
+        is(DigestAlgorithm::Md5, "Rl9hUgQoaOqJhhKxoihhhQ==");
     }
 }

@@ -9,10 +9,10 @@ mod x509;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-pub use digest::DigestAlgorithm;
 pub use ensemble::{EnsembleNames, Meant};
 
 use self::sasl::{SaslError, SaslRules, ServerExchange};
+use crate::config::DigestAlgorithm;
 use crate::ids::ConnectionId;
 use crate::proto::{Acl, AclBytes, Auth, ErrorCode, OPEN_ACL, Perms};
 
@@ -217,7 +217,7 @@ impl AuthRules {
         match auth.scheme.as_deref()? {
             IP => Some(vec![Identity::ip(address)]),
             DIGEST if self.digest_enabled => {
-                let id = self.digest_algorithm.identity(auth.auth?);
+                let id = digest::identity(self.digest_algorithm, auth.auth?);
                 let is_super = self.super_digest.as_deref() == Some(&*id);
                 let mut identities = vec![Identity { scheme: DIGEST.into(), id: id.into() }];
                 if is_super {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use super::admin::is_prometheus;
+use super::hash::algorithm;
 use super::quorum::{COMMITTED_LOG_MIN, ELECTION_BIND_TRIES, LOG_SYNC_FACTOR};
 use super::{Config, ConfigError, NoteLevel, ServerRole, Setting, SnapshotCompression};
 
@@ -458,14 +459,6 @@ fn compression(text: &str) -> Result<SnapshotCompression, Expected> {
         "gz" => Ok(SnapshotCompression::Gz),
         "snappy" => Ok(SnapshotCompression::Snappy),
         _ => expected("gz, snappy, or nothing"),
-    }
-}
-
-fn algorithm(text: &str) -> Result<String, Expected> {
-    const KNOWN: [&str; 6] = ["SHA1", "SHA-1", "SHA", "SHA-256", "SHA-512", "MD5"];
-    match KNOWN.iter().find(|name| name.eq_ignore_ascii_case(text)) {
-        Some(name) => Ok((*name).to_owned()),
-        None => expected("SHA1, SHA-256, SHA-512 or MD5"),
     }
 }
 

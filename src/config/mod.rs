@@ -5,6 +5,7 @@
 
 mod admin;
 mod dynamic;
+mod hash;
 mod identity;
 mod jaas;
 mod keys;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 
 pub use admin::{AdminConfig, PrometheusConfig};
 pub use dynamic::{dynamic_file, point_at};
+pub use hash::DigestAlgorithm;
 pub use identity::{MyIdError, parse_myid};
 pub use members::Members;
 pub use quorum::QuorumConfig;
@@ -144,7 +146,7 @@ pub struct Config {
     /// `DigestAuthenticationProvider.enabled`.
     pub digest_auth: bool,
     /// `DigestAuthenticationProvider.digestAlg`, a name that Java knows.
-    pub digest_algorithm: String,
+    pub digest_algorithm: DigestAlgorithm,
     /// `DigestAuthenticationProvider.superDigest`.
     pub super_digest: Option<String>,
     /// `enforce.auth.enabled`.
@@ -411,7 +413,7 @@ impl Config {
             container_per_minute_max: 10_000,
             container_never_used_ms: 0,
             digest_auth: true,
-            digest_algorithm: "SHA1".to_owned(),
+            digest_algorithm: DigestAlgorithm::default(),
             super_digest: None,
             enforce_auth: false,
             enforce_auth_schemes: Vec::new(),

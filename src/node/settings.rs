@@ -8,7 +8,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::admin::{AdminRules, user_name};
 use crate::auth::sasl::{Nonces, SaslRules, SaslUsers};
-use crate::auth::{AuthRules, DigestAlgorithm, EnsembleNames};
+use crate::auth::{AuthRules, EnsembleNames};
 use crate::config::{ClientAddress, Config, ServerRole, SnapshotCompression, TlsConfig};
 use crate::disk::{FlushRules, LogOptions};
 use crate::ids::Sid;
@@ -146,9 +146,6 @@ pub enum SettingsError {
     /// A server alone, and no port.
     #[error("neither clientPort nor secureClientPort is set")]
     NoClientPort,
-    /// A hash that nobody knows.
-    #[error("DigestAuthenticationProvider.digestAlg is not a known hash")]
-    DigestAlgorithm,
     /// The system draws nothing for the challenges of SASL.
     #[error("the system has no random numbers: {0}")]
     Chance(String),
@@ -390,11 +387,10 @@ fn outstanding_max(config: &Config) -> i64 {
 }
 
 fn auth(config: &Config) -> Result<AuthRules, SettingsError> {
-    let algorithm = DigestAlgorithm::from_name(&config.digest_algorithm).ok_or(SettingsError::DigestAlgorithm)?;
     Ok(AuthRules {
         skip_acl: config.skip_acl,
         digest_enabled: config.digest_auth,
-        digest_algorithm: algorithm,
+        digest_algorithm: config.digest_algorithm,
         super_digest: config.super_digest.as_deref().map(Into::into),
         x509_enabled: config.tls.knows_x509(),
         x509_super: config.tls.x509_super.as_deref().map(Into::into),

@@ -38,7 +38,7 @@ impl Note {
         session: SessionId,
         address: IpAddr,
         (auth, identities): (&AuthRules, &[Identity]),
-    ) -> Option<Box<Self>> {
+    ) -> Option<Self> {
         let operation = match op {
             OpCode::CREATE | OpCode::CREATE2 | OpCode::CREATE_CONTAINER | OpCode::CREATE_TTL => CREATE,
             OpCode::DELETE => DELETE,
@@ -52,7 +52,7 @@ impl Note {
         let mut note =
             Self { xid, session, users, address, operation, path: None, mode: None, acl: None, creates: Vec::new() };
         note.read(op, body);
-        Some(Box::new(note))
+        Some(note)
     }
 
     fn read(&mut self, op: OpCode, body: &[u8]) {

@@ -75,23 +75,28 @@ pub struct LaneState {
     waker: Option<Waker>,
     pub(super) watcher: Option<WatcherId>,
     statistics: LaneStatistics,
-    /// Of the writes that the owner has, those that the audit log tells of; it does so also when the client is gone.
-    notes: VecDeque<Box<Note>>,
+    /// Of the writes that the owner has, those that the audit log tells of; it does so also when the client is gone. There
+    /// are none without an audit log.
+    #[expect(clippy::box_collection, reason = "an idle connection is to be small")]
+    notes: Option<Box<VecDeque<Note>>>,
 }
 
 #[derive(Debug)]
 enum Waiting {
     /// A write that the owner has.
     Write { _size: LargeRequest },
-    /// A request behind one that this server answers itself.
-    Read {
-        header: RequestHeader,
-        body: Bytes,
-        identities: Identities,
-        received_ms: u64,
-        refusal: Option<Refusal>,
-        _size: LargeRequest,
-    },
+    /// A request behind one that this server answers itself. Boxed: whoever has written once keeps room for a few.
+    Read(Box<WaitingRead>),
+}
+
+#[derive(Debug)]
+struct WaitingRead {
+    header: RequestHeader,
+    body: Bytes,
+    identities: Identities,
+    received_ms: u64,
+    refusal: Option<Refusal>,
+    _size: LargeRequest,
 }
 
 /// A request counts towards the bytes of large requests in flight as long as this lives; most are not large (TH-07).
@@ -236,7 +241,7 @@ impl Lane {
             waker: None,
             watcher: None,
             statistics: LaneStatistics::default(),
-            notes: VecDeque::new(),
+            notes: None,
         };
         Arc::new(Self { id, address, established_ms, state: Mutex::new(state), statistics })
     }
@@ -455,8 +460,8 @@ impl LaneState {
     }
 
     /// What the audit log tells of this request.
-    pub(super) fn pop_note(&mut self, xid: i32) -> Option<Box<Note>> {
-        self.notes.pop_front_if(|note| note.xid == xid)
+    pub(super) fn pop_note(&mut self, xid: i32) -> Option<Note> {
+        self.notes.as_mut()?.pop_front_if(|note| note.xid == xid)
     }
 
     /// Takes the place of the write that was just committed. False when the lane is closed meanwhile.
@@ -519,7 +524,8 @@ pub fn receive(
         state.waiting.push_back(Waiting::Write { _size: size });
         if database.audits() {
             let asked = (header.op, header.xid, body);
-            state.notes.extend(Note::new(asked, state.session, lane.address.ip(), (database.auth(), &identities)));
+            let note = Note::new(asked, state.session, lane.address.ip(), (database.auth(), &identities));
+            state.notes.get_or_insert_default().extend(note);
         }
         lane.statistics.outstanding.fetch_add(1, Relaxed);
         return Received::Write(WriteRequest {
@@ -538,7 +544,8 @@ pub fn receive(
     } else {
         let body = Bytes::copy_from_slice(body);
         state.waiting_bytes += body.len();
-        state.waiting.push_back(Waiting::Read { header, body, identities, received_ms, refusal, _size: size });
+        let read = WaitingRead { header, body, identities, received_ms, refusal, _size: size };
+        state.waiting.push_back(Waiting::Read(Box::new(read)));
     }
     Received::Done
 }
@@ -571,9 +578,8 @@ pub fn disconnect(database: &Database, lane: &Lane) {
 
 /// Answers the reads that waited for the write before them.
 pub(super) fn answer_waiting(database: &Database, lane: &Arc<Lane>, state: &mut LaneState, now_ms: u64) {
-    while let Some(Waiting::Read { header, body, identities, received_ms, refusal, _size }) =
-        state.waiting.pop_front_if(|next| matches!(next, Waiting::Read { .. }))
-    {
+    while let Some(Waiting::Read(read)) = state.waiting.pop_front_if(|next| matches!(next, Waiting::Read(_))) {
+        let WaitingRead { header, body, identities, received_ms, refusal, _size } = *read;
         state.waiting_bytes -= body.len();
         let request = ReadRequest { header, body: &body, identities: &identities, received_ms, refusal };
         read::answer(database, lane, state, &request, now_ms);
