@@ -82,10 +82,10 @@ fn object(view: &View, info: &LaneInfo, details: bool) -> Json {
             field("last_cxid", counts.last_cxid),
             field("last_zxid", counts.last_zxid),
             field("last_response_time", counts.last_response_ms),
-            field("last_latency", counts.last_latency_ms),
-            field("min_latency", counts.min_latency_ms),
+            field("last_latency", u64::from(counts.last_latency_ms)),
+            field("min_latency", u64::from(counts.min_latency_ms)),
             field("avg_latency", mean_ms(info)),
-            field("max_latency", counts.max_latency_ms),
+            field("max_latency", u64::from(counts.max_latency_ms)),
         ]);
     }
     Json::Object(fields)

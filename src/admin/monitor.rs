@@ -9,7 +9,7 @@ use super::json::{Fields, Json, field};
 use super::prometheus;
 use super::status::proposal_bytes;
 use super::view::View;
-use crate::metrics::{Advanced, Basic, Counter, Summary, java_text, rounded};
+use crate::metrics::{Advanced, Basic, Counter, Namespace, Summary, java_text, rounded};
 use crate::peer::{LearnerStanding, Mode, Report, Standing};
 
 pub(super) fn mntr(view: &View) -> String {
@@ -35,10 +35,13 @@ pub(super) fn monitor(view: &View) -> Fields {
         return fields;
     }
     fields.extend(reading.gauges.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-    fields.extend(reading.sets.into_iter().map(|set| (format!("{}_{}", set.key, set.name), set.value)));
+    let by_key = |set: SetGauge| (format!("{}_{}", set.key, set.name), set.value);
+    fields.extend(reading.sets.into_iter().map(by_key));
     for &counter in Counter::ALL {
         fields.push(field(counter.name(), view.metrics.counter(counter)));
     }
+    let namespaces = view.metrics.namespaces().all();
+    fields.extend(quotas_exceeded(&namespaces).into_iter().map(by_key));
     for &basic in Basic::ALL {
         put_summary(&mut fields, basic.name(), view.metrics.basic(basic));
     }
@@ -49,6 +52,9 @@ pub(super) fn monitor(view: &View) -> Fields {
         for (prefix, value) in [("p50", p50), ("p95", p95), ("p99", p99), ("p999", p999)] {
             fields.push((format!("{prefix}_{}", advanced.name()), value.into()));
         }
+    }
+    for (name, summaries) in namespace_summaries(&namespaces) {
+        summaries.iter().for_each(|(key, summary)| put_summary(&mut fields, &format!("{key}_{name}"), summary));
     }
     fields
 }
@@ -62,7 +68,7 @@ pub(super) fn scrape(view: &View, wanted: &[String]) -> String {
 /// A gauge; `None` where there is nothing to be measured.
 pub(super) type Gauge = (&'static str, Option<Json>);
 
-/// A gauge of one namespace.
+/// A gauge, or a count, of one namespace.
 pub(super) struct SetGauge {
     pub(super) name: &'static str,
     pub(super) key: String,
@@ -241,6 +247,29 @@ fn quotas(view: &View) -> Vec<SetGauge> {
         sets.extend(rows.map(|(name, value)| SetGauge { name, key: namespace.to_owned(), value: value.into() }));
     }
     sets
+}
+
+/// Summaries under one name, each with the namespace that it is of.
+pub(super) type SummarySet<'a> = (&'static str, Vec<(&'a str, &'a Summary)>);
+
+/// Bytes of reads and writes by namespace; one appears with its first sample.
+pub(super) fn namespace_summaries(namespaces: &[Arc<Namespace>]) -> [SummarySet<'_>; 2] {
+    let set = |of: fn(&Namespace) -> &Summary| {
+        let all = namespaces.iter().map(|namespace| (namespace.name(), of(namespace)));
+        all.filter(|(_, summary)| summary.count() > 0).collect()
+    };
+    [("read_per_namespace", set(Namespace::read)), ("write_per_namespace", set(Namespace::written))]
+}
+
+/// Writes that a hard quota has refused, by namespace, likewise.
+pub(super) fn quotas_exceeded(namespaces: &[Arc<Namespace>]) -> Vec<SetGauge> {
+    let all = namespaces.iter().filter(|namespace| namespace.quota_exceeded() > 0);
+    let one = |namespace: &Arc<Namespace>| SetGauge {
+        name: "quota_exceeded_error_per_namespace",
+        key: namespace.name().to_owned(),
+        value: namespace.quota_exceeded().into(),
+    };
+    all.map(one).collect()
 }
 
 fn put_summary(fields: &mut Fields, name: &str, summary: &Summary) {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 
 use super::json::{Fields, Json};
-use super::monitor::{Gauge, SetGauge, descriptors, descriptors_max};
+use super::monitor::{Gauge, SetGauge, descriptors, descriptors_max, namespace_summaries, quotas_exceeded};
 use super::view::View;
 use crate::metrics::{Advanced, Basic, Counter, Summary, java_text};
 
@@ -78,17 +78,30 @@ fn families(view: &View, gauges: &[Gauge], sets: &[SetGauge]) -> Vec<Family> {
     // A gauge that has nothing to tell is 0 here.
     families
         .extend(gauges.iter().map(|(name, value)| Family::single(name, "gauge", value.as_ref().map_or(0.0, number))));
+    let by_key =
+        |set: &SetGauge| Sample { suffix: "", labels: vec![("key", set.key.clone())], value: number(&set.value) };
     let mut names: Vec<_> = sets.iter().map(|set| set.name).collect();
     names.sort_unstable();
     names.dedup();
     for name in names {
-        let sample =
-            |set: &SetGauge| Sample { suffix: "", labels: vec![("key", set.key.clone())], value: number(&set.value) };
-        let samples = sets.iter().filter(|set| set.name == name).map(sample).collect();
+        let samples = sets.iter().filter(|set| set.name == name).map(by_key).collect();
         families.push(Family::new(name, "gauge", samples));
     }
     for &counter in Counter::ALL {
         families.push(Family::single(counter.name(), "counter", view.metrics.counter(counter) as f64));
+    }
+    let namespaces = view.metrics.namespaces().all();
+    let exceeded = quotas_exceeded(&namespaces);
+    if let Some(first) = exceeded.first() {
+        families.push(Family::new(first.name, "counter", exceeded.iter().map(by_key).collect()));
+    }
+    for (name, summaries) in namespace_summaries(&namespaces) {
+        let samples = summaries.iter().flat_map(|(key, values)| {
+            let mut samples = samples_of(values, [0.5]);
+            samples.iter_mut().for_each(|sample| sample.labels.insert(0, ("key", (*key).to_owned())));
+            samples
+        });
+        families.push(Family::new(name, "summary", samples.collect()));
     }
     for &basic in Basic::ALL {
         families.push(summary(basic.name(), view.metrics.basic(basic), [0.5]));
@@ -103,6 +116,10 @@ fn families(view: &View, gauges: &[Gauge], sets: &[SetGauge]) -> Vec<Family> {
 }
 
 fn summary<const N: usize>(name: &'static str, values: &Summary, shares: [f64; N]) -> Family {
+    Family::new(name, "summary", samples_of(values, shares))
+}
+
+fn samples_of<const N: usize>(values: &Summary, shares: [f64; N]) -> Vec<Sample> {
     let count = values.count();
     let at = values.at(shares).map(|value| if count == 0 { f64::NAN } else { value as f64 });
     let quantile =
@@ -111,7 +128,7 @@ fn summary<const N: usize>(name: &'static str, values: &Summary, shares: [f64; N
     for (suffix, value) in [("_count", count), ("_sum", values.sum())] {
         samples.push(Sample { suffix, labels: Vec::new(), value: value as f64 });
     }
-    Family::new(name, "summary", samples)
+    samples
 }
 
 /// What `exportJvmInfo` tells of any process; there is no JVM to tell of (ME-07).

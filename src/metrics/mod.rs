@@ -3,11 +3,14 @@
 //! Recording is a few atomic additions. Names that have no counterpart here exist all the same and stay at zero: a
 //! dashboard finds what it looks for.
 
+mod namespaces;
 mod number;
 mod summary;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+pub use namespaces::{LastNamespace, Namespace, Namespaces};
 pub use number::{java_double, java_text, rounded};
 pub use summary::Summary;
 
@@ -85,6 +88,7 @@ pub struct Metrics {
     counters: Vec<AtomicU64>,
     basic: Vec<Summary>,
     advanced: Vec<Summary>,
+    namespaces: Arc<Namespaces>,
 }
 
 impl Default for Metrics {
@@ -93,6 +97,7 @@ impl Default for Metrics {
             counters: Counter::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             basic: Basic::ALL.iter().map(|_| Summary::default()).collect(),
             advanced: Advanced::ALL.iter().map(|_| Summary::default()).collect(),
+            namespaces: Arc::default(),
         }
     }
 }
@@ -136,10 +141,17 @@ impl Metrics {
         &self.advanced[summary as usize]
     }
 
+    /// What is counted by namespace.
+    #[must_use]
+    pub const fn namespaces(&self) -> &Arc<Namespaces> {
+        &self.namespaces
+    }
+
     /// `srst`: all begin anew.
     pub fn reset(&self) {
         self.counters.iter().for_each(|counter| counter.store(0, Relaxed));
         self.basic.iter().for_each(Summary::reset);
         self.advanced.iter().for_each(Summary::reset);
+        self.namespaces.reset();
     }
 }

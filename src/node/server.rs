@@ -135,6 +135,7 @@ impl Server {
         let seed = seed(&clock);
         let tree = TreeOptions { hash_seed: seed, ttl_marks: settings.ttl_marks, digest: settings.digest };
         let (database, history, recovered) = load(settings, &disk, tree, &metrics)?;
+        database.write().count_in(metrics.namespaces());
         if let Some(user) = &settings.audit {
             database.write().audit_as(user);
         }
@@ -447,14 +448,16 @@ impl Reached {
 }
 
 fn rules(settings: &Settings, database: &SharedDatabase, seed: u64) -> PeerRules {
+    let database = database.read();
     PeerRules {
         sid: settings.ensemble.as_ref().map_or(STANDALONE_SID, |ensemble| ensemble.me),
         tick_ms: settings.tick_ms,
         negotiation: settings.negotiation,
         prepare: PrepareRules {
-            auth: Arc::clone(database.read().auth()),
+            auth: Arc::clone(database.auth()),
             extended_types: settings.extended_types,
             enforce_quota: settings.enforce_quota,
+            namespaces: Arc::clone(database.namespaces()),
             reconfig_enabled: settings.reconfig_enabled,
             digest: settings.digest,
             close_session_txn: settings.close_session_txn,

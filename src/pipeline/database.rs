@@ -10,6 +10,7 @@ use super::audit::ephemeral_deleted;
 use super::lane::{Lane, LaneState};
 use crate::auth::AuthRules;
 use crate::ids::{SessionId, Zxid};
+use crate::metrics::{LastNamespace, Namespaces};
 use crate::proto::{AclBytes, EventType, Perms, Stat, put_event};
 use crate::storage::snapshot_body::SnapshotSink;
 use crate::tree::{Change, StoredStat, Tree, TreeLoader, TreeOptions, Walked, Witness, world_perms};
@@ -34,6 +35,9 @@ pub struct Database {
     digests: DigestLog,
     /// Who runs this server, if there is an audit log.
     audit: Option<Box<str>>,
+    namespaces: Arc<Namespaces>,
+    /// Where the last write was.
+    written: LastNamespace,
     /// The tree came from a leader that went on changing it: digests are compared from the first one that fits.
     is_fuzzy: bool,
     /// The number of the last walk.
@@ -93,8 +97,20 @@ impl Database {
     pub fn new(tree: Tree, sessions: BTreeMap<SessionId, i32>, last_zxid: Zxid, auth: Arc<AuthRules>) -> Self {
         let table = Watches::new(tree.options().hash_seed);
         let watching = Mutex::new(Watching { table, lanes: Vec::new(), free: Vec::new() });
-        let (digests, audit) = (DigestLog::default(), None);
-        Self { tree, last_zxid, sessions, watching, auth, digests, audit, is_fuzzy: false, walk: 0, stats: Vec::new() }
+        Self {
+            tree,
+            last_zxid,
+            sessions,
+            watching,
+            auth,
+            digests: DigestLog::default(),
+            audit: None,
+            namespaces: Arc::default(),
+            written: None,
+            is_fuzzy: false,
+            walk: 0,
+            stats: Vec::new(),
+        }
     }
 
     /// Takes over another tree and its sessions: the ones that a leader has sent, or what is left after forgetting.
@@ -143,6 +159,17 @@ impl Database {
     #[must_use]
     pub const fn auth(&self) -> &Arc<AuthRules> {
         &self.auth
+    }
+
+    /// From now on reads and writes count there.
+    pub fn count_in(&mut self, namespaces: &Arc<Namespaces>) {
+        self.namespaces = Arc::clone(namespaces);
+    }
+
+    /// Where reads and writes count.
+    #[must_use]
+    pub const fn namespaces(&self) -> &Arc<Namespaces> {
+        &self.namespaces
     }
 
     /// From now on the audit log tells of changes; what the server does by itself is done in the name of `user`.
@@ -212,9 +239,10 @@ impl Database {
     /// to send events are added to `wake`.
     pub fn apply(&mut self, entry: &Entry<'_>, wake: &mut Vec<Waker>) -> &[Option<Stat>] {
         self.audit_session_end(entry);
-        let Self { tree, watching, auth, stats, .. } = self;
+        let Self { tree, watching, auth, stats, namespaces, written, .. } = self;
         stats.clear();
-        let mut firing = Firing { watching: watching.get_mut(), auth, zxid: entry.header.zxid, told: Vec::new(), wake };
+        let (watching, zxid) = (watching.get_mut(), entry.header.zxid);
+        let mut firing = Firing { watching, auth, zxid, told: Vec::new(), wake, namespaces, written };
         tree.apply(&entry.header, &entry.txn, &mut firing, stats);
         self.follow(entry);
         &self.stats
@@ -283,13 +311,15 @@ impl Watching {
     }
 }
 
-/// Fires the watches of one txn as it is applied.
+/// Counts what one txn writes, and fires its watches, as it is applied.
 struct Firing<'a> {
     watching: &'a mut Watching,
     auth: &'a AuthRules,
     zxid: Zxid,
     told: Vec<WatcherId>,
     wake: &'a mut Vec<Waker>,
+    namespaces: &'a Namespaces,
+    written: &'a mut LastNamespace,
 }
 
 impl Firing<'_> {
@@ -320,11 +350,16 @@ impl Firing<'_> {
 
 impl Witness for Firing<'_> {
     fn saw(&mut self, change: Change<'_>) {
+        let (path, length) = match change {
+            Change::Created { path, length, .. } | Change::DataChanged { path, length, .. } => (path, length),
+            Change::Deleted { path, .. } => (path, 0),
+        };
+        self.namespaces.count_write(path, length, self.written);
         if self.watching.table.is_empty() {
             return;
         }
         match change {
-            Change::Created { path, acl, parent, parent_acl } => {
+            Change::Created { path, acl, parent, parent_acl, .. } => {
                 self.fire(WatchKind::Data, EventType::Created, path, acl);
                 self.fire(WatchKind::Child, EventType::ChildrenChanged, parent, parent_acl);
             }
@@ -340,7 +375,7 @@ impl Witness for Firing<'_> {
                 self.tell(told, EventType::Deleted, path, acl);
                 self.fire(WatchKind::Child, EventType::ChildrenChanged, parent, parent_acl);
             }
-            Change::DataChanged { path, acl } => self.fire(WatchKind::Data, EventType::DataChanged, path, acl),
+            Change::DataChanged { path, acl, .. } => self.fire(WatchKind::Data, EventType::DataChanged, path, acl),
         }
     }
 }

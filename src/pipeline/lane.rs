@@ -22,7 +22,7 @@ use crate::auth::sasl::ServerExchange;
 use crate::auth::{Identities, Identity, Meant};
 use crate::ids::{ConnectionId, SessionId, Zxid};
 use crate::jute::JuteWrite;
-use crate::metrics::Advanced;
+use crate::metrics::{Advanced, LastNamespace};
 use crate::proto::{
     Auth, ConnectResponse, ErrorCode, OpCode, OpKind, ReplyHeader, RequestHeader, end_frame, start_frame, start_reply,
 };
@@ -74,6 +74,8 @@ pub struct LaneState {
     out: Vec<u8>,
     waker: Option<Waker>,
     pub(super) watcher: Option<WatcherId>,
+    /// Where the last read was.
+    pub(super) read: LastNamespace,
     statistics: LaneStatistics,
     /// Of the writes that the owner has, those that the audit log tells of; it does so also when the client is gone. There
     /// are none without an audit log.
@@ -240,6 +242,7 @@ impl Lane {
             out: Vec::new(),
             waker: None,
             watcher: None,
+            read: None,
             statistics: LaneStatistics::default(),
             notes: None,
         };

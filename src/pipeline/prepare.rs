@@ -10,6 +10,7 @@ use super::outstanding::{FutureAcl, FutureZnode, Outstanding};
 use crate::auth::{AuthRules, Identity};
 use crate::ids::{Now, SessionId, Zxid};
 use crate::jute::{JuteError, JuteWrite};
+use crate::metrics::Namespaces;
 use crate::path;
 use crate::proto::{
     AclBytes, CheckVersion, Create, CreateMode, ErrorCode, MultiOp, OpCode, Perms, Reconfig, Request, SetAcl, SetData,
@@ -26,6 +27,8 @@ pub struct PrepareRules {
     pub extended_types: bool,
     /// `zookeeper.enforceQuota`: refuse beyond hard limits.
     pub enforce_quota: bool,
+    /// Where that counts.
+    pub namespaces: Arc<Namespaces>,
     /// `reconfigEnabled`.
     pub reconfig_enabled: bool,
     /// `zookeeper.digest.enabled`: txns carry the tree digest.
@@ -582,7 +585,11 @@ impl Prepare {
         let over = |limit: i64, used: i64, more: i64| limit > -1 && more != 0 && used + more > limit;
         if over(limits.count_hard, usage.count, count) || over(limits.bytes_hard, usage.bytes, bytes) {
             tracing::warn!(quota = subject, ?limits, ?usage, "hard quota exceeded");
-            return if self.rules.enforce_quota { Err(ErrorCode::QUOTA_EXCEEDED) } else { Ok(()) };
+            if self.rules.enforce_quota {
+                self.rules.namespaces.count_quota_exceeded(path);
+                return Err(ErrorCode::QUOTA_EXCEEDED);
+            }
+            return Ok(());
         }
         let over_soft = |hard: i64, soft: i64, used: i64, more: i64| hard < 0 && over(soft, used, more);
         if over_soft(limits.count_hard, limits.count, usage.count, count)

@@ -55,7 +55,13 @@ pub(super) fn answer(
     }
     let reader = Reader { database, lane, identities: request.identities };
     let answer = reader.answer(state, &decoded);
+    let told = answer.as_ref().ok().and_then(|answer| Some((decoded.read_path()?, answer.frame_bytes()?)));
+    let before = state.unsent();
     reply(database, lane, state, request, now_ms, answer);
+    if let Some((path, beside)) = told {
+        let bytes = state.unsent() - before - beside;
+        database.namespaces().count_read(path, bytes, &mut state.read);
+    }
 }
 
 /// An opcode that is no client's to ask: the last answer on this connection (client-protocol.md 5.2).
@@ -98,7 +104,25 @@ enum Answer<'a> {
     Identities(&'a AuthRules, &'a [Identity]),
 }
 
+/// Bytes of a frame's length and of a reply's header.
+const HEAD_BYTES: usize = 20;
+const LENGTH_BYTES: usize = 4;
+const STAT_BYTES: usize = 68;
+
 impl Answer<'_> {
+    /// What its frame has beside data and names of children, bytes; `None` for what is no read of a namespace.
+    fn frame_bytes(&self) -> Option<usize> {
+        let lengths = |znode: &ZnodeRef<'_>| LENGTH_BYTES * (1 + znode.num_children() as usize);
+        let body = match self {
+            Self::Stat(_) => STAT_BYTES,
+            Self::Data(_) => LENGTH_BYTES + STAT_BYTES,
+            Self::Children(znode) => lengths(znode),
+            Self::ChildrenAndStat(znode) => lengths(znode) + STAT_BYTES,
+            _ => return None,
+        };
+        Some(HEAD_BYTES + body)
+    }
+
     fn encode(self, out: &mut Vec<u8>) {
         match self {
             Self::Nothing => {}
@@ -186,7 +210,7 @@ impl<'a> Reader<'a> {
             Request::GetEphemerals(prefix) => Ok(Answer::Paths(self.ephemerals(state, prefix.as_deref()))),
             Request::WhoAmI => Ok(Answer::Identities(self.database.auth(), self.identities)),
             Request::Sync(path) => Ok(Answer::Path(path.as_ref().map(ToString::to_string))),
-            Request::MultiRead(reads) => self.multi_read(reads),
+            Request::MultiRead(reads) => self.multi_read(state, reads),
             Request::AddWatch(path, mode) => {
                 self.add_watch(state, path, *mode);
                 Ok(Answer::Int(0))
@@ -259,11 +283,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Parts fail one by one, and leave no watches.
-    fn multi_read(&self, reads: &[Request<'_>]) -> Result<Answer<'a>, ErrorCode> {
+    fn multi_read(&self, state: &mut LaneState, reads: &[Request<'_>]) -> Result<Answer<'a>, ErrorCode> {
+        let mut count = |path: &str, bytes| self.database.namespaces().count_read(path, bytes, &mut state.read);
         let results = reads.iter().map(|read| match read {
-            Request::GetData(Watching { path, .. }) => (OpCode::GET_DATA, self.readable(path).map(Answer::Data)),
+            Request::GetData(Watching { path, .. }) => {
+                let found = self.readable(path);
+                found.iter().for_each(|znode| count(path, znode.data().map_or(0, <[u8]>::len)));
+                (OpCode::GET_DATA, found.map(Answer::Data))
+            }
             Request::GetChildren(Watching { path, .. }) => {
-                (OpCode::GET_CHILDREN, self.readable(path).map(Answer::Children))
+                let found = self.readable(path);
+                found.iter().for_each(|znode| count(path, znode.children().map(str::len).sum()));
+                (OpCode::GET_CHILDREN, found.map(Answer::Children))
             }
             other => unreachable!("{other:?} does not decode in a multiRead"),
         });

@@ -188,11 +188,11 @@ pub struct LaneStatistics {
     /// When the last reply was made, steady clock, ms.
     pub last_response_ms: u64,
     /// How long the last request took, ms.
-    pub last_latency_ms: u64,
+    pub last_latency_ms: u32,
     /// The shortest, ms.
-    pub min_latency_ms: u64,
+    pub min_latency_ms: u32,
     /// The longest, ms.
-    pub max_latency_ms: u64,
+    pub max_latency_ms: u32,
     /// Sum over all requests, ms.
     pub sum_latency_ms: u64,
     /// Requests answered.
@@ -207,9 +207,10 @@ impl LaneStatistics {
         self.last_cxid = i64::from(xid);
         self.last_zxid = zxid;
         self.last_response_ms = now_ms;
-        self.last_latency_ms = latency_ms;
-        self.min_latency_ms = if self.count == 0 { latency_ms } else { self.min_latency_ms.min(latency_ms) };
-        self.max_latency_ms = self.max_latency_ms.max(latency_ms);
+        let told_ms = u32::try_from(latency_ms).unwrap_or(u32::MAX);
+        self.last_latency_ms = told_ms;
+        self.min_latency_ms = if self.count == 0 { told_ms } else { self.min_latency_ms.min(told_ms) };
+        self.max_latency_ms = self.max_latency_ms.max(told_ms);
         self.sum_latency_ms += latency_ms;
         self.count += 1;
     }

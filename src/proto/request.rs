@@ -315,6 +315,17 @@ pub enum Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// Whose data, Stat or children it asks for.
+    #[must_use]
+    pub fn read_path(&self) -> Option<&str> {
+        match self {
+            Self::Exists(read) | Self::GetData(read) | Self::GetChildren(read) | Self::GetChildren2(read) => {
+                Some(&read.path)
+            }
+            _ => None,
+        }
+    }
+
     /// Decodes the record of `op`. Bytes behind it are ignored (CL-21).
     ///
     /// # Errors

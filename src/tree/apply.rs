@@ -16,6 +16,8 @@ pub enum Change<'a> {
     Created {
         /// Its path.
         path: &'a str,
+        /// Bytes of its data.
+        length: usize,
         /// Its ACL.
         acl: AclBytes<'a>,
         /// Its parent's path.
@@ -38,6 +40,8 @@ pub enum Change<'a> {
     DataChanged {
         /// Its path.
         path: &'a str,
+        /// Bytes of them.
+        length: usize,
         /// Its ACL.
         acl: AclBytes<'a>,
     },
@@ -115,7 +119,8 @@ impl Tree {
         self.raise_parent(header, parent_path, parent, create.parent_cversion);
         let id = self.attach_below(parent, name, path, create.data, &stat, acl);
         self.preserve_absence(id);
-        self.account(path, 1, create.data.map_or(0, <[u8]>::len) as i64);
+        let length = create.data.map_or(0, <[u8]>::len);
+        self.account(path, 1, length as i64);
         if let Some(subject) = Quotas::subject(path, LIMITS) {
             self.register_quota(subject);
         } else if let Some(subject) = Quotas::subject(path, STATS) {
@@ -123,6 +128,7 @@ impl Tree {
         }
         witness.saw(Change::Created {
             path,
+            length,
             acl: self.acls.get(acl),
             parent: parent_path,
             parent_acl: self.acls.get(self.nodes.get(parent).acl),
@@ -183,7 +189,7 @@ impl Tree {
         let after = self.nodes.get(id).data_length();
         self.bytes = self.bytes + after as u64 - before as u64;
         self.account(path, 0, after as i64 - before as i64);
-        witness.saw(Change::DataChanged { path, acl: self.acls.get(self.nodes.get(id).acl) });
+        witness.saw(Change::DataChanged { path, length: after, acl: self.acls.get(self.nodes.get(id).acl) });
         Some(self.stat(id))
     }
 

@@ -189,9 +189,10 @@ def reports(ours, theirs):
     ours_set, theirs_set = (
         {name for name in run(server, "system_properties").json() if name.startswith("zookeeper.")} for server in (ours, theirs))
     same("system properties", ours_set, theirs_set)
-    # Names, their order, and whether a number is whole. zkd counts nothing by namespace.
+    # Names, their order, and whether a number is whole; the numbers themselves of what was read and written where.
     for name in ("monitor", "mntr"):
-        same(name, *([(key, type(value)) for key, value in run(server, name).json().items() if "_per_namespace" not in key]
+        same(name, *([(key, type(value)) for key, value in run(server, name).json().items()] for server in (ours, theirs)))
+        same(name, *({key: value for key, value in run(server, name).json().items() if key.endswith("_per_namespace")}
                      for server in (ours, theirs)))
     for server in (ours, theirs):
         words = [line.split("\t")[0] for line in four_letter_word(server.port, "mntr").splitlines()]
@@ -452,11 +453,15 @@ def prometheus(binary, names):
             assert len(samples) == sum(not line.startswith("#") for line in text.splitlines())
             assert samples["znode_count"] == "6.0" and samples["fsynctime_count"] == "2.0", samples["fsynctime_count"]
             assert samples['fsynctimequantile="0.5",'] != "NaN" and samples['propagation_latencyquantile="0.99",'] == "NaN"
-            for name in names:
+            assert samples['write_per_namespace_countkey="a",'] == "1.0"
+            assert samples['write_per_namespacekey="a",quantile="0.5",'] == "2.0"
+            for name in (name for name in names if not name.endswith("_per_namespace")):
                 base = re.sub("^(avg|min|max|cnt|sum|p50|p95|p99|p999)_", "", name)
                 assert name in kinds or kinds.get(base) == "summary", name
             advanced = {re.sub("^p999_", "", name) for name in names if name.startswith("p999_")}
             for name, kind in kinds.items():
+                if name.endswith("_per_namespace"):
+                    continue
                 quantiles = [key for key in samples if key.startswith(name + "quantile=")]
                 assert len(quantiles) == (0 if kind != "summary" else 3 if name in advanced else 1), (name, quantiles)
             assert {name for name in kinds if name.startswith("process_")} >= {"process_open_fds", "process_cpu_seconds_total"}

@@ -161,6 +161,7 @@ impl World {
                 auth: Arc::clone(auth),
                 extended_types: false,
                 enforce_quota: false,
+                namespaces: Arc::default(),
                 reconfig_enabled: settings.reconfig_enabled,
                 digest: true,
                 close_session_txn: true,

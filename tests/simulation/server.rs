@@ -136,6 +136,7 @@ fn rules(plan: &Plan, node: usize, members: Membership, auth: &Arc<AuthRules>, s
             auth: Arc::clone(auth),
             extended_types: false,
             enforce_quota: false,
+            namespaces: Arc::default(),
             reconfig_enabled: plan.reconfigures,
             digest: true,
             close_session_txn: true,

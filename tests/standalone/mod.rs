@@ -32,6 +32,7 @@ pub(crate) fn prepare_rules(auth: Arc<AuthRules>) -> PrepareRules {
         auth,
         extended_types: false,
         enforce_quota: false,
+        namespaces: Arc::default(),
         reconfig_enabled: false,
         digest: true,
         close_session_txn: true,
