@@ -29,6 +29,11 @@ impl Namespace {
         &self.name
     }
 
+    fn has(&self, path: &str) -> bool {
+        let below = path.as_bytes().get(1..).and_then(|path| path.strip_prefix(self.name.as_bytes()));
+        below.is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
+    }
+
     /// Bytes of reads.
     #[must_use]
     pub const fn read(&self) -> &Summary {
@@ -94,8 +99,8 @@ impl Namespaces {
 
     /// `None` for the root, and for one too many.
     fn of<'l>(&self, path: &str, last: &'l mut LastNamespace) -> Option<&'l Namespace> {
-        let name = path.split('/').nth(1).filter(|name| !name.is_empty())?;
-        if last.as_ref().is_none_or(|known| *known.name != *name) {
+        if last.as_ref().is_none_or(|known| !known.has(path)) {
+            let name = path.split('/').nth(1).filter(|name| !name.is_empty())?;
             *last = self.find(name);
         }
         last.as_deref()
@@ -127,6 +132,7 @@ mod tests {
         namespaces.count_read("/a/b", 10, &mut last);
         namespaces.count_read("/a", 0, &mut last);
         namespaces.count_write("/b", 7, &mut last);
+        namespaces.count_read("/bc", 1, &mut last);
         namespaces.count_quota_exceeded("/b/c");
         for nobody in ["/", ""] {
             namespaces.count_read(nobody, 1, &mut last);
@@ -137,7 +143,8 @@ mod tests {
             (namespace.name().to_owned(), told(namespace.read()), told(namespace.written()), namespace.quota_exceeded())
         };
         let all: Vec<_> = all.iter().map(|namespace| told(namespace)).collect();
-        assert_eq!(all, [("a".to_owned(), (2, 152), (0, 0), 0), ("b".to_owned(), (0, 0), (1, 9), 1)]);
+        let expected = [("a", (2, 152), (0, 0), 0), ("b", (0, 0), (1, 9), 1), ("bc", (1, 72), (0, 0), 0)];
+        assert_eq!(all, expected.map(|(name, read, written, exceeded)| (name.to_owned(), read, written, exceeded)));
         namespaces.reset();
         assert_eq!(namespaces.all().iter().map(|one| one.read().count() + one.quota_exceeded()).sum::<u64>(), 0);
     }
