@@ -27,6 +27,7 @@ def measure_row(bench, row, running):
     for number in range(1, bench.options.rounds + 1):
         for kind, server in running.items():
             bench.run(row, kind, number, server, args, running.values(), more)
+            server.purge()
 
 
 def arguments(options, row):

@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+# Logs and snapshots that stay, of each kind: as with autopurge.
+KEPT = 3
 COMPAT = Path(__file__).resolve().parents[2] / "tests" / "compat"
 sys.path.insert(0, str(COMPAT))
 import servers as compat  # noqa: E402  (the tests know where Apache's jars are)
@@ -143,6 +145,13 @@ class Server:
         """Stops it and takes its files away."""
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def purge(self):
+        """Removes logs and snapshots that only a restart long ago would need: a disk is soon full of them."""
+        for prefix in ("log.", "snapshot."):
+            files = sorted(self.data.glob(f"version-2/{prefix}*"), key=lambda file: int(file.name.split(".")[1], 16))
+            for file in files[:-KEPT]:
+                file.unlink(missing_ok=True)
 
     def run_bench(self, args, seconds_max):
         """Runs the load generator against this server; its report."""
@@ -311,6 +320,10 @@ class Ensemble(Server):
     def stop(self):
         for member in self.members:
             member.stop()
+
+    def purge(self):
+        for member in self.members:
+            member.purge()
 
     def remove(self):
         for member in self.members:
