@@ -44,6 +44,7 @@ impl Server {
             prepare: PrepareRules {
                 auth,
                 extended_types: true,
+                namespaces: Arc::default(),
                 enforce_quota: true,
                 reconfig_enabled: true,
                 digest: true,

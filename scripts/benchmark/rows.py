@@ -131,17 +131,20 @@ WATCH = [
         MANY | {"last_event_ms": aims.most(1000, "ms")}, timed=False),
 ]
 
+START = Figure("start from a snapshot until the last znode is read", "start_seconds", "s")
+WRITE_SNAPSHOT = Figure("write a snapshot, under writes", "snapshot_seconds", "s")
+CPU_PER_CREATE = Figure("CPU per create, 8 connections × 64", "server_cpu_us_per_op", "µs")
 MEMORY = [
     Row("memory", "memory", "{znodes:,} znodes of 100 bytes", (
         Figure("resident memory each", "server_bytes_per_znode", "bytes"),
         Figure("live memory each (Apache: heap after a full collection)", "live_bytes_per_znode", "bytes"),
         Figure("resident memory each after a restart", "again_bytes_per_znode", "bytes"),
-        Figure("CPU per create, 8 connections × 64", "server_cpu_us_per_op", "µs"),
+        CPU_PER_CREATE,
         RATE,
     ), aims={"server_bytes_per_znode": aims.most(260, "bytes"), "again_bytes_per_znode": aims.most(260, "bytes")}, floor=False),
     Row("start", "memory", "{znodes:,} znodes of 100 bytes", (
-        Figure("start from a snapshot until the last znode is read", "start_seconds", "s"),
-        Figure("write a snapshot, under writes", "snapshot_seconds", "s"),
+        START,
+        WRITE_SNAPSHOT,
         Figure("snapshot's length", "snapshot_bytes", "MB", scale=1e6),
     ), aims={"start_seconds": aims.both(aims.most(2, "s"), aims.of_apache(8))}, floor=False),
     Row("learner", "memory", "{znodes:,} znodes of 100 bytes, three servers", (
@@ -153,9 +156,9 @@ TREE = [
     Row("tree", "tree", "{znodes:,} znodes like those of a large installation", (
         Figure("resident memory over last component and data", "over_bytes_per_znode", "bytes"),
         Figure("the same after a restart", "again_over_bytes_per_znode", "bytes"),
-        Figure("start from a snapshot until the last znode is read", "start_seconds", "s"),
-        Figure("write a snapshot, under writes", "snapshot_seconds", "s"),
-        Figure("CPU per create, 8 connections × 64", "server_cpu_us_per_op", "µs"),
+        START,
+        WRITE_SNAPSHOT,
+        CPU_PER_CREATE,
     ), aims={"over_bytes_per_znode": aims.most(100, "bytes"), "again_over_bytes_per_znode": aims.most(100, "bytes"),
              "start_seconds": aims.of_apache(8)}, floor=False),
 ]

@@ -37,9 +37,7 @@ impl Carrier {
 
     /// Takes writes to the owner, soon.
     pub(super) fn write(&self, requests: Vec<WriteRequest>) {
-        if add(&self.writes, requests) {
-            self.wanted.notify_one();
-        }
+        self.add(&self.writes, requests);
     }
 
     /// Takes them now: what a connection says next must not overtake them.
@@ -50,22 +48,23 @@ impl Carrier {
         }
     }
 
+    /// Adds to a list. Whoever begins one wants the carrier's turn.
+    fn add<T>(&self, list: &Mutex<Vec<T>>, more: impl IntoIterator<Item = T>) {
+        let first = {
+            let mut list = list.lock();
+            let first = list.is_empty();
+            list.extend(more);
+            first
+        };
+        if first {
+            self.wanted.notify_one();
+        }
+    }
+
     /// A waker of `connection` that wakes it together with others of its thread.
     pub(super) fn waker(self: &Arc<Self>, connection: &Waker) -> Waker {
         Arc::new(ConnectionWaker { carrier: Arc::clone(self), connection: connection.clone() }).into()
     }
-}
-
-/// Adds to a list; whether somebody has to be told, since nothing was there before.
-fn add<T>(list: &Mutex<Vec<T>>, more: Vec<T>) -> bool {
-    let mut list = list.lock();
-    let first = list.is_empty() && !more.is_empty();
-    if list.is_empty() {
-        *list = more;
-    } else {
-        list.extend(more);
-    }
-    first
 }
 
 struct ConnectionWaker {
@@ -76,16 +75,8 @@ struct ConnectionWaker {
 impl Wake for ConnectionWaker {
     fn wake(self: Arc<Self>) {
         let carrier = Arc::clone(&self.carrier);
-        if push(&carrier.woken, self) {
-            carrier.wanted.notify_one();
-        }
+        carrier.add(&carrier.woken, [self]);
     }
-}
-
-fn push<T>(list: &Mutex<Vec<T>>, one: T) -> bool {
-    let mut list = list.lock();
-    list.push(one);
-    list.len() == 1
 }
 
 #[cfg(test)]

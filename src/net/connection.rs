@@ -303,6 +303,8 @@ impl Connection {
         if !self.context.serving.load(Relaxed) {
             state.cut();
         } else if let Some(greeting) = greet(database, state, frame, admit) {
+            // It may want a session whose last writes are still here.
+            self.carrier.hand_over();
             self.context.owner.connect(Arc::clone(&self.lane), greeting);
         }
     }

@@ -5,12 +5,14 @@ use crate::proto::{ErrorCode, MultiHeader, OpCode, Stat};
 use crate::tree::ZnodeRef;
 use crate::txn::Txn;
 
-/// A znode's children, in no promised order.
-pub(super) fn put_children(znode: ZnodeRef<'_>, out: &mut Vec<u8>) {
+/// A znode's children, in no promised order; how many bytes their names have.
+pub(super) fn put_children(znode: ZnodeRef<'_>, out: &mut Vec<u8>) -> usize {
     out.length(znode.num_children() as usize);
-    for name in znode.children() {
+    let put = |name: &str| {
         out.ustring(name);
-    }
+        name.len()
+    };
+    znode.children().map(put).sum()
 }
 
 /// A path, or null.

@@ -55,12 +55,10 @@ pub(super) fn answer(
     }
     let reader = Reader { database, lane, identities: request.identities };
     let answer = reader.answer(state, &decoded);
-    let told = answer.as_ref().ok().and_then(|answer| Some((decoded.read_path()?, answer.frame_bytes()?)));
-    let before = state.unsent();
-    reply(database, lane, state, request, now_ms, answer);
-    if let Some((path, beside)) = told {
-        let bytes = state.unsent() - before - beside;
-        database.namespaces().count_read(path, bytes, &mut state.read);
+    let path = decoded.read_path().filter(|_| answer.is_ok());
+    let told = reply(database, lane, state, request, now_ms, answer);
+    if let Some(path) = path {
+        database.namespaces().count_read(path, told, &mut state.read);
     }
 }
 
@@ -71,6 +69,7 @@ fn refuse(lane: &Lane, state: &mut LaneState, request: &ReadRequest<'_>, now_ms:
     let _unwoken = state.close();
 }
 
+/// Returns how many bytes of data or names the reply tells.
 fn reply(
     database: &Database,
     lane: &Lane,
@@ -78,15 +77,15 @@ fn reply(
     request: &ReadRequest<'_>,
     now_ms: u64,
     answer: Result<Answer<'_>, ErrorCode>,
-) {
+) -> usize {
     let xid = if request.header.op == OpCode::PING { ReplyHeader::PING_XID } else { request.header.xid };
     let error = answer.as_ref().err().copied().unwrap_or(ErrorCode::OK);
     let header = ReplyHeader { xid, zxid: database.last_zxid(), error };
+    let mut told = 0;
     state.push_reply(lane.statistics(), READ, (request.header.op, request.received_ms, now_ms), header, |out| {
-        if let Ok(answer) = answer {
-            answer.encode(out);
-        }
+        told = answer.map_or(0, |answer| answer.encode(out));
     });
+    told
 }
 
 /// What follows the header of a reply to a read.
@@ -104,40 +103,26 @@ enum Answer<'a> {
     Identities(&'a AuthRules, &'a [Identity]),
 }
 
-/// Bytes of a frame's length and of a reply's header.
-const HEAD_BYTES: usize = 20;
-const LENGTH_BYTES: usize = 4;
-const STAT_BYTES: usize = 68;
-
 impl Answer<'_> {
-    /// What its frame has beside data and names of children, bytes; `None` for what is no read of a namespace.
-    fn frame_bytes(&self) -> Option<usize> {
-        let lengths = |znode: &ZnodeRef<'_>| LENGTH_BYTES * (1 + znode.num_children() as usize);
-        let body = match self {
-            Self::Stat(_) => STAT_BYTES,
-            Self::Data(_) => LENGTH_BYTES + STAT_BYTES,
-            Self::Children(znode) => lengths(znode),
-            Self::ChildrenAndStat(znode) => lengths(znode) + STAT_BYTES,
-            _ => return None,
-        };
-        Some(HEAD_BYTES + body)
-    }
-
-    fn encode(self, out: &mut Vec<u8>) {
+    /// Returns how many bytes of data or names of children there are in it (NO-22).
+    fn encode(self, out: &mut Vec<u8>) -> usize {
+        let mut told = 0;
         match self {
             Self::Nothing => {}
             Self::Stat(znode) => znode.stat().encode(out),
             Self::Data(znode) => {
-                out.buffer(znode.data());
+                let data = znode.data();
+                out.buffer(data);
+                told = data.map_or(0, <[u8]>::len);
                 znode.stat().encode(out);
             }
             Self::Acl(acl, znode) => {
                 out.extend_from_slice(&acl);
                 znode.stat().encode(out);
             }
-            Self::Children(znode) => put_children(znode, out),
+            Self::Children(znode) => told = put_children(znode, out),
             Self::ChildrenAndStat(znode) => {
-                put_children(znode, out);
+                told = put_children(znode, out);
                 znode.stat().encode(out);
             }
             Self::Path(path) => put_path_or_null(path.as_deref(), out),
@@ -153,7 +138,7 @@ impl Answer<'_> {
                     match result {
                         Ok(answer) => {
                             MultiHeader { op, done: false, error: 0 }.encode(out);
-                            answer.encode(out);
+                            told += answer.encode(out);
                         }
                         Err(error) => {
                             MultiHeader { op: OpCode::ERROR, done: false, error: error.0 }.encode(out);
@@ -171,6 +156,7 @@ impl Answer<'_> {
                 }
             }
         }
+        told
     }
 }
 

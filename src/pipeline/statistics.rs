@@ -182,7 +182,7 @@ pub struct LaneStatistics {
     /// What the last request asked for; `None` before the first.
     pub last_op: Option<crate::proto::OpCode>,
     /// The last request's xid; negative ones are not shown.
-    pub last_cxid: i64,
+    pub last_cxid: i32,
     /// The zxid in the last reply.
     pub last_zxid: i64,
     /// When the last reply was made, steady clock, ms.
@@ -204,7 +204,7 @@ impl LaneStatistics {
     pub(super) fn replied(&mut self, op: crate::proto::OpCode, xid: i32, zxid: i64, now_ms: u64, latency_ms: u64) {
         self.sent += 1;
         self.last_op = Some(op);
-        self.last_cxid = i64::from(xid);
+        self.last_cxid = xid;
         self.last_zxid = zxid;
         self.last_response_ms = now_ms;
         let told_ms = u32::try_from(latency_ms).unwrap_or(u32::MAX);

@@ -283,6 +283,30 @@ class Ensemble:
                 assert ours == theirs, "%s is %s on server %d and %s on server %d" % (path, ours, first, theirs, other)
         return trees[first]
 
+    def write_everywhere(self, path):
+        """Each server takes a write, and all have them all."""
+        for member in self:
+            with self.client(member) as client:
+                client.create("%s-%d" % (path, member.number), b"d" * 1000)
+        self.assert_same()
+
+    def lead_in_turn(self, check):
+        """Two servers lead, one after the other, and each is looked at; what they are called."""
+        self.wait_for_roles()
+        self.write_everywhere("/first")
+        led = set()
+        for turn in range(2):
+            leader = self.wait_for_roles()
+            led.add(leader.server.name)
+            check(leader)
+            leader.kill()
+            self.wait_for_roles([member for member in self if member.runs])
+            leader.launch()
+            self.wait_for_roles()
+            self.write_everywhere("/turn-%d" % turn)
+        self.assert_no_errors()
+        return " and ".join(sorted(led))
+
     def assert_no_errors(self):
         """Of zkd's servers: Apache's log each connection that breaks as an error."""
         for member in self.members:

@@ -245,30 +245,13 @@ def is_deaf(port):
         return said == b"" or said[0] == ALERT
 
 
-def write_everywhere(ensemble, path):
-    for member in ensemble:
-        with ensemble.client(member) as client:
-            client.create("%s-%d" % (path, member.number), b"d" * 1000)
-    ensemble.assert_same()
-
-
 def together(kinds, files, told):
     """The last one observes."""
+    def check(leader):
+        assert is_deaf(leader.ports[1]), "a connection without TLS is kept"
+
     with Ensemble(kinds, extra={"tickTime": "500", **quorum_keys(files)}, observers=1) as ensemble:
-        ensemble.wait_for_roles()
-        write_everywhere(ensemble, "/first")
-        led = set()
-        for turn in range(2):
-            leader = ensemble.wait_for_roles()
-            led.add(leader.server.name)
-            assert is_deaf(leader.ports[1]), "a connection without TLS is kept"
-            leader.kill()
-            ensemble.wait_for_roles([member for member in ensemble if member.runs])
-            leader.launch()
-            ensemble.wait_for_roles()
-            write_everywhere(ensemble, "/turn-%d" % turn)
-        ensemble.assert_no_errors()
-    return "%s, led by %s" % (told, " and ".join(sorted(led)))
+        return "%s, led by %s" % (told, ensemble.lead_in_turn(check))
 
 
 def rolling(binary, files):
