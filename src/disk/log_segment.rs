@@ -4,15 +4,8 @@
 //! directory, the batch is not there: [`Segments::append`] may fail at any step and be called again with the same
 //! batch, and writes the same bytes to the same place.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 
-use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
-
-use super::atomic_file::sync_dir;
 use crate::ids::Zxid;
 use crate::storage::disk::temporary_name;
 use crate::storage::log_files::LogFile;
@@ -249,52 +242,6 @@ fn full_or_failed(what: &str, name: &str) -> impl FnOnce(io::Error) -> WriteErro
 
 fn failed(what: &str, name: &str) -> impl FnOnce(io::Error) -> WriteError {
     move |error| WriteError::Failed(format!("cannot {what} {name}: {error}"))
-}
-
-/// A real directory.
-pub(super) struct RealLogDir(pub(super) PathBuf);
-
-impl LogDir for RealLogDir {
-    fn create(&mut self, name: &str) -> io::Result<Box<dyn LogOut>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(self.0.join(name))?;
-        Ok(Box::new(RealLogOut(file)))
-    }
-
-    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.0.join(from), self.0.join(to))
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        sync_dir(&self.0)
-    }
-}
-
-struct RealLogOut(File);
-
-impl LogOut for RealLogOut {
-    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
-    }
-
-    fn allocate(&mut self, from: u64, to: u64) -> io::Result<()> {
-        loop {
-            return match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), from, to - from) {
-                Ok(()) => Ok(()),
-                Err(Errno::INTR) => continue,
-                // What Apache does everywhere: one zero byte at the new end.
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.0.write_all_at(&[0], to - 1),
-                Err(error) => Err(error.into()),
-            };
-        }
-    }
-
-    fn truncate(&mut self, size: u64) -> io::Result<()> {
-        self.0.set_len(size)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
-    }
 }
 
 /// The file grows once the end is as close as this, as Apache's does.

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::log_segment::{Batch, LogDir, RealLogDir, Segments, WriteError};
+use super::log_out::{BLOCK_BYTES, RealLogDir};
+use super::log_segment::{Batch, LogDir, Segments, WriteError};
 use crate::ids::Zxid;
 use crate::storage::Durable;
 
@@ -120,7 +121,9 @@ impl LogWriter {
         options: LogOptions,
         report: Box<dyn Fn(LogReport) + Send>,
     ) -> std::io::Result<LogWriter> {
-        Self::start_in(Box::new(RealLogDir(dir)), options, FULL_RETRY, report)
+        // A flush after each batch, and space ahead of it, are what blocks that go past the page cache are good for.
+        let direct = options.force_sync && options.prealloc_bytes >= BLOCK_BYTES as u64;
+        Self::start_in(Box::new(RealLogDir { path: dir, direct }), options, FULL_RETRY, report)
     }
 
     fn start_in(

@@ -5,6 +5,7 @@
 
 mod atomic_file;
 mod files;
+mod log_out;
 mod log_segment;
 mod log_writer;
 mod looking;
