@@ -114,8 +114,9 @@ pub(super) fn view_of(
 fn ask(words: &Words, word: &str) -> String {
     let word = *word.as_bytes().first_chunk().unwrap();
     match words.answer(word, b"") {
-        WordAnswer::Text(text) => String::from_utf8(text).unwrap(),
-        other => panic!("{other:?}"),
+        WordAnswer::Text(text) => text,
+        WordAnswer::Work(work) => work(),
+        WordAnswer::NotAWord | WordAnswer::Incomplete => panic!("no answer"),
     }
 }
 
@@ -249,14 +250,15 @@ fn what_is_not_on_the_list_is_refused() {
     assert_eq!(ask(&words, "ruok"), "imok");
     assert_eq!(ask(&words, "stat"), "stat is not executed because it is not in the whitelist.\n");
     assert!(ask(&words, "srvr").starts_with("Zookeeper version: 3.9.3-"));
-    assert_eq!(words.answer(*b"\0\0\0\x2d", b""), WordAnswer::NotAWord);
+    assert!(matches!(words.answer(*b"\0\0\0\x2d", b""), WordAnswer::NotAWord));
 }
 
 #[test]
 fn stmk_waits_for_its_mask() {
     let words = words("*");
-    assert_eq!(words.answer(*b"stmk", b"\0\0"), WordAnswer::Incomplete);
-    assert_eq!(words.answer(*b"stmk", &420i64.to_be_bytes()), WordAnswer::Text(b"420".to_vec()));
+    assert!(matches!(words.answer(*b"stmk", b"\0\0"), WordAnswer::Incomplete));
+    let masked = words.answer(*b"stmk", &420i64.to_be_bytes());
+    assert!(matches!(masked, WordAnswer::Text(mask) if mask == "420"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Which words there are, and who may ask them.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::view::View;
@@ -50,14 +51,14 @@ const TELNET_CLOSE: [u8; 4] = [0xff, 0xf4, 0xff, 0xfd];
 /// Answers four-letter words.
 #[derive(Clone)]
 pub struct Words {
-    view: View,
+    view: Arc<View>,
 }
 
 impl Words {
     /// Answers from this view.
     #[must_use]
-    pub const fn new(view: View) -> Self {
-        Self { view }
+    pub fn new(view: View) -> Self {
+        Self { view: Arc::new(view) }
     }
 
     /// Whether a word is on the list; `srvr` always is (FL-01).
@@ -69,7 +70,7 @@ impl Words {
 impl FourLetterWords for Words {
     fn answer(&self, word: [u8; 4], rest: &[u8]) -> WordAnswer {
         if word == TELNET_CLOSE {
-            return WordAnswer::Text(Vec::new());
+            return WordAnswer::Text(String::new());
         }
         let known = WORDS.iter().find(|(name, _)| **name == word);
         if known.is_none() && &word != b"stmk" {
@@ -78,18 +79,21 @@ impl FourLetterWords for Words {
         let name = String::from_utf8_lossy(&word);
         if !self.is_allowed(&name) {
             let refusal = format!("{name} is not executed because it is not in the whitelist.\n");
-            return WordAnswer::Text(refusal.into_bytes());
+            return WordAnswer::Text(refusal);
         }
         if known.is_some() && !ALWAYS.contains(&&word) && self.view.mode() == Mode::Looking {
             let end = if &word == b"hash" { "" } else { "\n" };
-            return WordAnswer::Text(format!("{NOT_SERVING}{end}").into_bytes());
+            return WordAnswer::Text(format!("{NOT_SERVING}{end}"));
         }
         match (known, rest.first_chunk::<8>()) {
-            (Some((_, answer)), _) => WordAnswer::Text(answer(&self.view).into_bytes()),
+            (Some(&(_, answer)), _) => {
+                let view = Arc::clone(&self.view);
+                WordAnswer::Work(Box::new(move || answer(&view)))
+            }
             (None, Some(mask)) => {
                 let mask = i64::from_be_bytes(*mask);
                 self.view.trace_mask.store(mask, Relaxed);
-                WordAnswer::Text(mask.to_string().into_bytes())
+                WordAnswer::Text(mask.to_string())
             }
             (None, None) => WordAnswer::Incomplete,
         }

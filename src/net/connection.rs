@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 
 use super::carrier::Carrier;
 use super::connections::{UNSENT_BYTES_MAX, WAITING_BYTES_MAX, WAITING_MAX};
@@ -321,10 +322,26 @@ impl Connection {
             WordAnswer::Text(text) => {
                 self.context.statistics.received(1);
                 self.context.statistics.sent();
-                self.lane.lock().say_and_close(&text);
+                say_and_close(&self.lane, &text);
+                Some(input.len())
+            }
+            WordAnswer::Work(work) => {
+                self.context.statistics.received(1);
+                self.context.statistics.sent();
+                self.lane.lock().wait_for_words();
+                let lane = Arc::clone(&self.lane);
+                spawn_blocking(move || say_and_close(&lane, &work()));
                 Some(input.len())
             }
         }
+    }
+}
+
+/// Says the answer to a four-letter word.
+fn say_and_close(lane: &Lane, text: &str) {
+    let waker = lane.lock().say_and_close(text.as_bytes());
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 

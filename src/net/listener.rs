@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -82,24 +82,17 @@ impl ClientPort {
 }
 
 /// Opens the ports for clients, and answers where they are, the client port first; nowhere until it moves, if there is none.
-/// `backlog` is `clientPortListenBacklog`, -1 for the system's own.
+/// `backlog` is `clientPortListenBacklog`, -1 for the system's own. The connections are dealt out to `threads`.
 ///
 /// # Errors
-/// When an address cannot be had, or no thread can be made.
+/// When an address cannot be had, or no thread can be made to accept.
 pub fn listen(
     context: &Arc<ClientContext>,
     places: ClientPlaces,
     backlog: i32,
-    threads: usize,
+    threads: &[Handle],
 ) -> Result<(ClientPort, [Option<SocketAddr>; 2]), ListenError> {
-    let fail = |source| ListenError { address: places.plain.clone().unwrap_or_default(), source };
-    let mut carriers = Vec::new();
-    for number in 0..threads.max(1) {
-        let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
-        carriers.push(sender);
-        let runtime = runtime().map_err(fail)?;
-        spawn(format!("clients-{number}"), runtime, carry(Arc::clone(context), receiver)).map_err(fail)?;
-    }
+    let carriers: Vec<_> = threads.iter().map(|thread| carrier_on(thread, context)).collect();
     let counts_plain = places.tls.is_some();
     let port =
         |gate| Port { context: Arc::clone(context), backlog, carriers: carriers.clone(), next: 0, gate, counts_plain };
@@ -114,6 +107,13 @@ pub fn listen(
         None => (watch::channel(None).0, None),
     };
     Ok((ClientPort { place: Arc::new(place), secure: Arc::new(secure) }, [bound, bound_secure]))
+}
+
+/// Lets a thread carry the connections that are sent there.
+fn carrier_on(thread: &Handle, context: &Arc<ClientContext>) -> mpsc::Sender<Accepted> {
+    let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
+    thread.spawn(carry(Arc::clone(context), receiver));
+    sender
 }
 
 /// One port, on a thread of its own.

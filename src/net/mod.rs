@@ -56,19 +56,23 @@ pub trait Inbox: Send + Sync {
 pub type Hold = Box<dyn Send>;
 
 /// What four bytes at the beginning of a connection are.
-#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WordAnswer {
     /// The length of a frame.
     NotAWord,
     /// A word that needs more bytes behind it.
     Incomplete,
-    /// A word, known or allowed or not: its answer.
-    Text(Vec<u8>),
+    /// A word, known or allowed or not, with a short answer.
+    Text(String),
+    /// A word whose answer has to be found: it may take locks and time, and ask the owner.
+    Work(WordWork),
 }
+
+/// Finds the answer to a word, on a thread where it may wait.
+pub type WordWork = Box<dyn FnOnce() -> String + Send>;
 
 /// Who answers four-letter words (client-protocol.md 8).
 pub trait FourLetterWords: Send + Sync {
-    /// The answer to `word`; `rest` is what came behind it so far. May take locks: the caller holds none.
+    /// The answer to `word`; `rest` is what came behind it so far. It does not wait.
     fn answer(&self, word: [u8; 4], rest: &[u8]) -> WordAnswer;
 }
 

@@ -175,7 +175,7 @@ impl QuorumPort {
     }
 
     /// Sends learners what is on its way, for `patience` at the most, and closes everything.
-    pub fn finish(&mut self, patience: Duration) {
+    pub async fn finish(&mut self, patience: Duration) {
         self.places.send_replace(Vec::new());
         self.leader = None;
         let links = std::mem::take(&mut *self.learners.links.lock());
@@ -185,7 +185,7 @@ impl QuorumPort {
                 link.out.closed().await;
             }
         };
-        let _late = self.runtime.block_on(async { timeout(patience, sent).await });
+        let _late = timeout(patience, sent).await;
     }
 
     /// Connects to a server to learn from, in place of any other.

@@ -8,6 +8,7 @@ mod rim;
 mod server;
 mod settings;
 mod snapshots;
+mod threads;
 
 pub use clock::SystemClock;
 pub use owner::OwnerHandle;

@@ -1,9 +1,16 @@
-//! The owner: one thread that gives the machine its inputs, one after the other, and carries out what it wants.
+//! The owner: one task that gives the machine its inputs, one after the other, and carries out what it wants.
+//!
+//! It shares its thread with the connections to other servers, and where one thread is enough for clients, with theirs:
+//! what all of them had to say comes to it in one turn, and nobody has to be woken for its answers.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::channel;
 use std::task::Waker;
 use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use super::rim::Rim;
 use crate::admin::Inspect;
@@ -32,14 +39,14 @@ enum Message {
 /// The way to the owner.
 #[derive(Clone, Debug)]
 pub struct OwnerHandle {
-    sender: Sender<Message>,
+    sender: UnboundedSender<Message>,
 }
 
 impl OwnerHandle {
     /// A handle, and the end that the owner reads.
     #[must_use]
     pub fn new() -> (Self, OwnerInbox) {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = unbounded_channel();
         (Self { sender }, OwnerInbox { receiver })
     }
 
@@ -48,7 +55,7 @@ impl OwnerHandle {
         let _ended = self.sender.send(Message::Input(input));
     }
 
-    /// Looks at the machine; `None` once the owner has ended.
+    /// Looks at the machine; `None` once the owner has ended. Waits for the owner, so never on a thread that it may be on.
     pub fn inspect<T: Send + 'static>(&self, look: impl FnOnce(&mut Peer) -> T + Send + 'static) -> Option<T> {
         let (sender, receiver) = channel();
         let look = Box::new(move |peer: &mut Peer| {
@@ -105,7 +112,23 @@ impl Inspect for OwnerHandle {
 /// Where inputs wait for the owner.
 #[derive(Debug)]
 pub struct OwnerInbox {
-    receiver: Receiver<Message>,
+    receiver: UnboundedReceiver<Message>,
+}
+
+impl OwnerInbox {
+    /// What has come, as soon as something has; a tick when nothing does for so long. `None` once nothing can any more.
+    async fn next(&mut self, patience: Duration) -> Option<Inputs> {
+        let mut inputs = Inputs::default();
+        match timeout(patience, self.receiver.recv()).await {
+            Ok(message) => inputs.add(message?),
+            Err(_) => inputs.add(Message::Input(Input::Tick)),
+        }
+        // Others of this thread have something to say as well, or to send: they go first, and what they say goes along. The
+        // log gets larger batches by it.
+        yield_now().await;
+        inputs.gather(&mut self.receiver);
+        Some(inputs)
+    }
 }
 
 /// The owner's loop: choose inputs, let the machine handle them, carry out its outputs.
@@ -120,7 +143,7 @@ pub(super) struct OwnerLoop {
 
 impl OwnerLoop {
     /// Runs until it is told to stop and nothing is in flight any more.
-    pub(super) fn run(mut self, inbox: &OwnerInbox) {
+    pub(super) async fn run(mut self, mut inbox: OwnerInbox) {
         let mut wake = Vec::new();
         let mut stopping = false;
         loop {
@@ -130,13 +153,7 @@ impl OwnerLoop {
             if stopping && self.peer.is_idle(self.clock.now()) {
                 break;
             }
-            let mut inputs = Inputs::default();
-            match inbox.receiver.recv_timeout(self.patience()) {
-                Ok(message) => inputs.add(message),
-                Err(RecvTimeoutError::Timeout) => inputs.add(Message::Input(Input::Tick)),
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            inputs.gather(&inbox.receiver);
+            let Some(inputs) = inbox.next(self.patience()).await else { break };
             stopping |= inputs.stop;
             let now = self.clock.now();
             for input in inputs.list {
@@ -150,7 +167,7 @@ impl OwnerLoop {
                 inspect(&mut self.peer);
             }
         }
-        self.rim.stop();
+        self.rim.stop().await;
     }
 
     fn carry_out(&mut self) {
@@ -177,7 +194,7 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn gather(&mut self, receiver: &Receiver<Message>) {
+    fn gather(&mut self, receiver: &mut UnboundedReceiver<Message>) {
         for _ in 1..INPUTS_MAX {
             match receiver.try_recv() {
                 Ok(message) => self.add(message),

@@ -138,9 +138,9 @@ impl Rim {
     }
 
     /// Lets learners hear the last words, and the log finish.
-    pub(super) fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         if let Some(others) = &mut self.others {
-            others.quorum.finish(FAREWELL);
+            others.quorum.finish(FAREWELL).await;
         }
         self.log.close();
     }

@@ -3,11 +3,13 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::backups::OwnBackups;
 use super::clock::{SystemClock, millis};
@@ -16,6 +18,7 @@ use super::owner::{OwnerHandle, OwnerLoop};
 use super::rim::{ClientPlace, LogFiles, NO_PORT, Others, Rim, report};
 use super::settings::{EnsembleSettings, Settings};
 use super::snapshots::{Snapshots, purge_old};
+use super::threads::Threads;
 use crate::admin::{
     AdminRules, AdminServer, EnsembleFacts, Facts, HttpError, MetricsServer, PrometheusFacts, SharedStanding,
     TRACE_MASK, View, Words,
@@ -109,7 +112,8 @@ pub struct Server {
     connections: Arc<Connections>,
     owner: OwnerHandle,
     port: ClientPort,
-    owner_thread: JoinHandle<()>,
+    /// Ends when the owner has.
+    owning: JoinHandle<()>,
     failures: mpsc::Receiver<String>,
     /// Who runs it, if there is an audit log.
     audit: Option<String>,
@@ -167,10 +171,10 @@ impl Server {
         let peer = Peer::new(rules(settings, &database, seed), beginning, clock.now());
         let (owner, inbox) = OwnerHandle::new();
         let (fail, failures) = mpsc::channel(1);
-        let reached = match &settings.ensemble {
-            Some(ensemble) => Some(reach(ensemble, secrets.security(&settings.tls), tree, &database, &owner)?),
-            None => None,
-        };
+        let threads = Threads::start(settings.client_threads)?;
+        let reach =
+            |ensemble| reach(ensemble, secrets.security(&settings.tls), tree, &database, &owner, threads.owner.clone());
+        let reached = settings.ensemble.as_ref().map(reach).transpose()?;
         // Until the machine says more: a server alone serves from the start.
         let mode = if settings.ensemble.is_some() { Mode::Looking } else { Mode::Standalone };
         let membership = settings.ensemble.as_ref().map(|ensemble| ensemble.rules.membership.clone());
@@ -230,20 +234,19 @@ impl Server {
             writer: None,
         };
         log.open()?;
-        let threads = settings.client_threads.unwrap_or_else(client_threads);
         let places = ClientPlaces {
             plain: client_place(settings),
             secure: settings.secure_address.as_ref().map(ClientAddress::listen),
             tls: secrets.clients.clone(),
             either: settings.tls.client_unification,
         };
-        let (port, [address, secure]) = listen(&clients, places, settings.backlog, threads)?;
+        let (port, [address, secure]) = listen(&clients, places, settings.backlog, &threads.clients)?;
         secrets.keep_reloading(&settings.tls)?;
         let others = reached.map(|reached| reached.with_clients(settings, &port, client_port));
         let (rim_clients, rim_owner) = (Arc::clone(&clients), owner.clone());
         let rim = Rim { log, snapshots, owner: rim_owner, failures: fail, standing, clients: rim_clients, others };
         let owner_loop = OwnerLoop { peer, clock, rim };
-        let owner_thread = thread::Builder::new().name("owner".to_owned()).spawn(move || owner_loop.run(&inbox))?;
+        let owning = threads.owner.spawn(owner_loop.run(inbox));
         start_purging(settings, &disk)?;
         if let Some(metrics_server) = metrics_server {
             metrics_server.serve(view.clone())?;
@@ -262,7 +265,7 @@ impl Server {
         if let Some(user) = &audit {
             audit_server(user, "serverStart", "success");
         }
-        Ok(Self { connections, owner, port, owner_thread, failures, audit })
+        Ok(Self { connections, owner, port, owning, failures, audit })
     }
 
     /// Waits until the log fails, or a signal asks the server to stop; then finishes what is in flight.
@@ -280,23 +283,23 @@ impl Server {
             _ = terminate.recv() => tracing::info!("asked to stop"),
             _ = interrupt.recv() => tracing::info!("interrupted"),
         }
-        self.stop();
+        self.stop().await;
         Ok(())
     }
 
-    fn stop(self) {
+    async fn stop(self) {
         if let Some(user) = &self.audit {
             audit_server(user, "serverStop", "invoked");
         }
         self.port.stop_all();
         self.owner.stop();
-        if self.owner_thread.join().is_err() {
-            tracing::error!("the owner's thread did not end well");
+        if self.owning.await.is_err() {
+            tracing::error!("the owner did not end well");
         }
         self.connections.close_all();
         let deadline = Instant::now() + FAREWELL;
         while !self.connections.is_empty() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(2));
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         tracing::info!("stopped");
     }
@@ -360,12 +363,6 @@ fn history_txns(settings: &Settings) -> usize {
     settings.ensemble.as_ref().map_or(0, |ensemble| ensemble.rules.history_txns)
 }
 
-/// Half of the cores: who decides, who writes the log and the kernel's side of each packet need the others. With one
-/// thread for each core, a loaded server's threads take turns, and clients wait for those that are not theirs.
-fn client_threads() -> usize {
-    thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
-}
-
 /// Where the client port is at the start.
 fn client_place(settings: &Settings) -> Option<String> {
     settings.client_address.as_ref().map(ClientAddress::listen)
@@ -414,10 +411,8 @@ fn reach(
     tree: TreeOptions,
     database: &SharedDatabase,
     owner: &OwnerHandle,
+    handle: Handle,
 ) -> Result<Reached, ServerError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let handle = runtime.handle().clone();
-    thread::Builder::new().name("servers".to_owned()).spawn(move || runtime.block_on(std::future::pending::<()>()))?;
     let membership = ensemble.rules.membership.clone();
     let addresses = Arc::new(Addresses::new(ensemble.me, ensemble.listen_on_all, ensemble.master_port, membership));
     let inbox: Arc<dyn Inbox> = Arc::new(owner.clone());

@@ -37,7 +37,7 @@ const UNREAD_BYTES_MAX: usize = 64 << 20;
 pub enum LanePhase {
     /// The first frame has not come.
     Greeting,
-    /// It came, and the answer has not gone.
+    /// It came, or a four-letter word, and the answer has not gone.
     Connecting,
     /// It speaks for a session.
     Open,
@@ -379,9 +379,14 @@ impl LaneState {
     }
 
     /// Sends bytes without a frame and closes: the answer to a four-letter word.
-    pub fn say_and_close(&mut self, text: &[u8]) {
+    pub fn say_and_close(&mut self, text: &[u8]) -> Option<Waker> {
         self.out.extend_from_slice(text);
-        let _spoken_to_itself = self.close();
+        self.close()
+    }
+
+    /// Takes nothing more until the answer to a four-letter word is found.
+    pub fn wait_for_words(&mut self) {
+        self.phase = LanePhase::Connecting;
     }
 
     /// Gives a buffer back that was sent.

@@ -1,0 +1,48 @@
+//! The threads that connections and the owner run on.
+
+use std::future::pending;
+use std::io;
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+
+/// Four-letter words that are being answered at once, for the clients of one thread.
+const WORDS_MAX: usize = 4;
+
+/// The threads; they live as long as the process.
+pub(super) struct Threads {
+    /// The owner's, with the connections to other servers.
+    pub(super) owner: Handle,
+    /// Those that carry clients.
+    pub(super) clients: Vec<Handle>,
+}
+
+impl Threads {
+    /// `clients` (`nio.numSelectorThreads`) carry clients, or as many as there are cores for. One alone is the owner's own:
+    /// then a request and its answer need no switch between threads but to the log's and back.
+    ///
+    /// # Errors
+    /// When the system has no thread.
+    pub(super) fn start(clients: Option<usize>) -> io::Result<Self> {
+        let owner = start("owner".to_owned())?;
+        let clients = match clients.unwrap_or_else(client_threads) {
+            0 | 1 => vec![owner.clone()],
+            count => (0..count).map(|number| start(format!("clients-{number}"))).collect::<io::Result<_>>()?,
+        };
+        Ok(Self { owner, clients })
+    }
+}
+
+/// Half of the cores: who decides, who writes the log and the kernel's side of each packet need the others. With one
+/// thread for each core, a loaded server's threads take turns, and clients wait for those that are not theirs.
+fn client_threads() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+}
+
+/// A thread that does what is spawned on it.
+fn start(name: String) -> io::Result<Handle> {
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(WORDS_MAX).build()?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new().name(name).spawn(move || runtime.block_on(pending::<()>()))?;
+    Ok(handle)
+}
