@@ -21,6 +21,8 @@ use crate::pipeline::{Greeting, Lane, WriteRequest};
 
 /// Inputs handled before outputs are carried out: with them the log gets larger batches.
 const INPUTS_MAX: usize = 1024;
+/// How often others go first before inputs are handled, as long as they have something to say.
+const GATHERINGS_MAX: usize = 4;
 /// The longest sleep, when nothing is due.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -125,8 +127,12 @@ impl OwnerInbox {
         }
         // Others of this thread have something to say as well, or to send: they go first, and what they say goes along. The
         // log gets larger batches by it.
-        yield_now().await;
-        inputs.gather(&mut self.receiver);
+        for _ in 0..GATHERINGS_MAX {
+            yield_now().await;
+            if !inputs.gather(&mut self.receiver) {
+                break;
+            }
+        }
         Some(inputs)
     }
 }
@@ -194,13 +200,15 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn gather(&mut self, receiver: &mut UnboundedReceiver<Message>) {
-        for _ in 1..INPUTS_MAX {
+    /// Takes what waits; whether anything did.
+    fn gather(&mut self, receiver: &mut UnboundedReceiver<Message>) -> bool {
+        for count in 0..INPUTS_MAX {
             match receiver.try_recv() {
                 Ok(message) => self.add(message),
-                Err(_) => return,
+                Err(_) => return count > 0,
             }
         }
+        true
     }
 
     /// Writes that came one behind the other become one input.
