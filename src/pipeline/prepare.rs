@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::outstanding::{FutureAcl, FutureZnode, Outstanding};
+use super::outstanding::{FutureAcl, FutureContents, FutureZnode, Outstanding};
 use crate::auth::{AuthRules, Identity};
 use crate::ids::{Now, SessionId, Zxid};
 use crate::jute::{JuteError, JuteWrite};
@@ -173,7 +173,7 @@ impl Prepare {
         (after.stat.version, after.stat.mzxid, after.stat.mtime) = (-1, asked.header.zxid.0, asked.header.time_ms);
         after.data_length = text.len();
         after.contents = self.contents(path::CONFIG, Some(text.as_bytes()));
-        self.outstanding.change(asked.header.zxid, path::CONFIG, Some(before), Some(after));
+        self.outstanding.change(asked.header.zxid, asked.tree, path::CONFIG, Some(before), Some(after));
     }
 
     /// Prepares a new session.
@@ -383,7 +383,7 @@ impl Prepare {
         };
         let contents = self.contents(&path, create.data);
         let znode = FutureZnode { stat, num_children: 0, data_length: length, acl: FutureAcl::new(&acl), contents };
-        self.outstanding.change(asked.header.zxid, &path, None, Some(znode));
+        self.outstanding.change(asked.header.zxid, asked.tree, &path, None, Some(znode));
         Ok(())
     }
 
@@ -422,7 +422,7 @@ impl Prepare {
         after.stat.mtime = asked.header.time_ms;
         after.data_length = length;
         after.contents = self.contents(path, set_data.data);
-        self.outstanding.change(asked.header.zxid, path, Some(&before), Some(after));
+        self.outstanding.change(asked.header.zxid, asked.tree, path, Some(&before), Some(after));
         Ok(())
     }
 
@@ -438,7 +438,7 @@ impl Prepare {
         let mut after = before.clone();
         after.stat.aversion = version;
         after.acl = FutureAcl::new(&acl);
-        self.outstanding.change(asked.header.zxid, path, Some(&before), Some(after));
+        self.outstanding.change(asked.header.zxid, asked.tree, path, Some(&before), Some(after));
         Ok(())
     }
 
@@ -557,7 +557,7 @@ impl Prepare {
         {
             self.change_parent(asked, parent_path, &parent, -1);
         }
-        self.outstanding.change(asked.header.zxid, path, Some(znode), None);
+        self.outstanding.change(asked.header.zxid, asked.tree, path, Some(znode), None);
     }
 
     fn change_parent(&mut self, asked: &Asked<'_>, path: &str, parent: &FutureZnode, children: i32) {
@@ -567,11 +567,11 @@ impl Prepare {
         if children > 0 {
             after.stat.cversion = after.stat.cversion.wrapping_add(1);
         }
-        self.outstanding.change(asked.header.zxid, path, Some(parent), Some(after));
+        self.outstanding.change(asked.header.zxid, asked.tree, path, Some(parent), Some(after));
     }
 
-    fn contents(&self, path: &str, data: Option<&[u8]>) -> Contents {
-        if self.rules.digest { Contents::of(path, data) } else { Contents::NONE }
+    fn contents(&self, path: &str, data: Option<&[u8]>) -> FutureContents {
+        FutureContents::New(if self.rules.digest { Contents::of(path, data) } else { Contents::NONE })
     }
 
     fn check_acl(&self, asked: &Asked<'_>, znode: &FutureZnode, perms: Perms) -> Result<(), ErrorCode> {

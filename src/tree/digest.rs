@@ -22,7 +22,7 @@ impl Contents {
     }
 
     /// The znode's share of the tree digest.
-    pub(crate) fn digest(self, stat: &StoredStat) -> u64 {
+    pub(crate) fn digest(self, stat: &StoredStat) -> u32 {
         let mut bytes = [0u8; StoredStat::LENGTH];
         let mut out = &mut bytes[..];
         out.long(stat.czxid);
@@ -37,7 +37,7 @@ impl Contents {
         debug_assert!(!out.has_remaining_mut());
         let mut crc = crc32fast::Hasher::new_with_initial(self.0);
         crc.update(&bytes);
-        u64::from(crc.finalize())
+        crc.finalize()
     }
 }
 

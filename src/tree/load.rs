@@ -132,9 +132,8 @@ impl TreeLoader {
     fn root(&mut self, data: Option<&[u8]>, acl: AclId, stat: &StoredStat) {
         let tree = &mut self.tree;
         tree.change("", ROOT, |nodes| {
-            let root = nodes.get_mut(ROOT);
-            root.set_data(data);
-            root.acl = acl;
+            nodes.set_data(ROOT, data);
+            nodes.set_acl(ROOT, acl);
             // Nobody owns the root, whatever the snapshot says.
             nodes.set_stat(ROOT, &StoredStat { owner: 0, ..*stat });
         });

@@ -26,13 +26,14 @@ pub use stat::StoredStat;
 
 pub(crate) use acls::world_perms;
 pub(crate) use digest::{Contents, covers as digest_covers};
+pub(crate) use nodes::ZnodeId;
 pub(crate) use quota::Quotas;
 
 use crate::ids::SessionId;
 use crate::path::{CONFIG, QUOTA_ROOT};
 use crate::proto::READ_ACL;
 use acls::AclTable;
-use nodes::{Nodes, ROOT, Znode, ZnodeId};
+use nodes::{Nodes, ROOT, Znode};
 use walk::Walk;
 pub use walk::Walked;
 
@@ -201,7 +202,7 @@ impl Tree {
         let Some(id) = self.nodes.find(CONFIG) else { return };
         let before = self.nodes.get(id).data().map_or(0, <[u8]>::len) as u64;
         self.change(CONFIG, id, |nodes| {
-            nodes.get_mut(id).set_data(Some(text.as_bytes()));
+            nodes.set_data(id, Some(text.as_bytes()));
             nodes.update(id, |stat| (stat.mzxid, stat.mtime, stat.version) = (version, wall_ms, -1));
         });
         self.bytes = self.bytes - before + text.len() as u64;
@@ -215,18 +216,36 @@ impl Tree {
         self.add_digest(path, id);
     }
 
+    /// What a znode has become is always summed up from what is stored of it now, by every server for itself: this is
+    /// what makes the digest that a txn foresees a check of the tree, whoever foresaw it.
     fn add_digest(&mut self, path: &str, id: ZnodeId) {
-        self.digest = self.digest.wrapping_add(self.znode_digest(path, id));
+        if !self.is_summed(path) {
+            return;
+        }
+        let digest = self.sum(path, id);
+        self.nodes.note_digest(id, digest);
+        self.digest = self.digest.wrapping_add(digest.into());
     }
 
+    /// What a znode was may be taken from a note: then exactly what was added goes away again. A server whose znode was
+    /// not the leader's has noted another sum than the leader foresees. What this does not see is memory that has changed
+    /// by itself; that shows when a snapshot is loaded, where all is summed up.
     fn remove_digest(&mut self, path: &str, id: ZnodeId) {
         self.digest = self.digest.wrapping_sub(self.znode_digest(path, id));
     }
 
     fn znode_digest(&self, path: &str, id: ZnodeId) -> u64 {
-        if !self.options.digest || !digest::covers(path) {
+        if !self.is_summed(path) {
             return 0;
         }
+        self.nodes.digest(id).unwrap_or_else(|| self.sum(path, id)).into()
+    }
+
+    fn is_summed(&self, path: &str) -> bool {
+        self.options.digest && digest::covers(path)
+    }
+
+    fn sum(&self, path: &str, id: ZnodeId) -> u32 {
         Contents::of(path, self.nodes.get(id).data()).digest(&self.nodes.stat(id))
     }
 }
