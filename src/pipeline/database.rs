@@ -42,7 +42,7 @@ pub struct Database {
     is_fuzzy: bool,
     /// The number of the last walk.
     walk: u64,
-    /// Reused from txn to txn.
+    /// Of the parts of the last txn.
     stats: Vec<Option<Stat>>,
 }
 
@@ -235,9 +235,9 @@ impl Database {
         watching.free.push(id);
     }
 
-    /// Applies one txn and fires the watches on what it changes. Returns the Stat of each part; those who must be woken
-    /// to send events are added to `wake`.
-    pub fn apply(&mut self, entry: &Entry<'_>, wake: &mut Vec<Waker>) -> &[Option<Stat>] {
+    /// Applies one txn and fires the watches on what it changes. Those who must be woken to send events are added to
+    /// `wake`.
+    pub fn apply(&mut self, entry: &Entry<'_>, wake: &mut Vec<Waker>) {
         self.audit_session_end(entry);
         let Self { tree, watching, auth, stats, namespaces, written, .. } = self;
         stats.clear();
@@ -245,6 +245,10 @@ impl Database {
         let mut firing = Firing { watching, auth, zxid, told: Vec::new(), wake, namespaces, written };
         tree.apply(&entry.header, &entry.txn, &mut firing, stats);
         self.follow(entry);
+    }
+
+    /// The Stat of each part of the last txn that was applied, as it was then.
+    pub(super) fn stats(&self) -> &[Option<Stat>] {
         &self.stats
     }
 

@@ -188,8 +188,10 @@ impl Outstanding {
     /// Forgets the changes up to `zxid`: the tree has them.
     pub fn applied(&mut self, zxid: Zxid) {
         while let Some((_, path)) = self.by_zxid.pop_front_if(|(of, _)| *of <= zxid) {
-            if self.by_path.get(&path).is_some_and(|record| record.zxid <= zxid) {
-                self.by_path.remove(&path);
+            if let EntryRef::Occupied(entry) = self.by_path.entry_ref(&*path)
+                && entry.get().zxid <= zxid
+            {
+                entry.remove();
             }
         }
     }

@@ -68,6 +68,8 @@ pub struct Prepare {
 }
 
 const ARENA_BYTES: usize = 64 * 1024;
+/// Enough for most records.
+const RECORD_BYTES: usize = 1024;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +133,8 @@ impl Prepare {
         {
             return Prepared::Refused(ErrorCode::MARSHALLING);
         }
+        // A record holds what the request does: so much room, and the arena is not copied while it grows.
+        self.arena.reserve(body.len() + RECORD_BYTES);
         self.txn(now, tree, asker, op, |this, asked, out| this.client(asked, &request, out))
     }
 
@@ -220,7 +224,7 @@ impl Prepare {
         let header = TxnHeader { session, cxid, zxid, time_ms: now.wall_ms, op };
         let asked = Asked { tree, identities, is_local, header };
         let mut out = std::mem::take(&mut self.arena);
-        out.reserve(ARENA_BYTES.min(1024));
+        out.reserve(RECORD_BYTES);
         header.encode(&mut out);
         let layouts = match make(self, &asked, &mut out) {
             Ok(layouts) => {
@@ -237,7 +241,7 @@ impl Prepare {
             }
         };
         let body = out.split().freeze();
-        if out.capacity() < 1024 {
+        if out.capacity() < RECORD_BYTES {
             out = BytesMut::with_capacity(ARENA_BYTES);
         }
         self.arena = out;

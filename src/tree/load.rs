@@ -1,6 +1,7 @@
 //! Filling a tree from a snapshot.
 
-use std::collections::HashMap;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 
 use super::acls::AclId;
 use super::nodes::{ROOT, ZnodeId};
@@ -23,7 +24,7 @@ pub enum SnapshotNodeError {
 #[derive(Debug)]
 pub struct TreeLoader {
     tree: Tree,
-    acls: HashMap<i64, AclId>,
+    acls: HashMap<i64, AclId, FixedState>,
     unknown_acls: usize,
     /// The parent of the last znode: often that of the next one.
     parent: (String, ZnodeId),
@@ -53,7 +54,7 @@ impl TreeLoader {
     pub fn new(options: TreeOptions) -> Self {
         Self {
             tree: Tree::bare(options),
-            acls: HashMap::new(),
+            acls: HashMap::with_hasher(FixedState::with_seed(options.hash_seed)),
             unknown_acls: 0,
             parent: (String::new(), ROOT),
             size: Size::default(),

@@ -246,7 +246,7 @@ impl Tree {
     }
 
     fn sum(&self, path: &str, id: ZnodeId) -> u32 {
-        Contents::of(path, self.nodes.get(id).data()).digest(&self.nodes.stat(id))
+        digest::of(path, self.nodes.get(id).data(), &self.nodes.stat(id))
     }
 }
 

@@ -189,10 +189,14 @@ impl Nodes {
     }
 
     pub(crate) fn child(&self, parent: ZnodeId, name: &str) -> Option<ZnodeId> {
-        let hash = hash(&self.hasher, parent, name.as_bytes());
+        self.child_named(parent, name.as_bytes())
+    }
+
+    fn child_named(&self, parent: ZnodeId, name: &[u8]) -> Option<ZnodeId> {
+        let hash = hash(&self.hasher, parent, name);
         let found = |&id: &ZnodeId| {
             let znode = self.get(id);
-            znode.parent == parent && znode.name_bytes() == name.as_bytes()
+            znode.parent == parent && znode.name_bytes() == name
         };
         self.index.find(hash, found).copied()
     }
@@ -205,7 +209,7 @@ impl Nodes {
         if rest.is_empty() {
             return Some(ROOT);
         }
-        rest.split('/').try_fold(ROOT, |at, name| self.child(at, name))
+        rest.as_bytes().split(|b| *b == b'/').try_fold(ROOT, |at, name| self.child_named(at, name))
     }
 
     /// Makes room in the index for so many znodes in all. A wrong guess costs memory or time, and nothing else.
