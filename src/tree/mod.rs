@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use acls::AclId;
 pub use apply::{Change, Witness};
-pub use load::{SnapshotNodeError, TreeLoader};
+pub use load::{Linker, LooseZnode, Loosener, SnapshotNodeError, TreeLoader};
 pub use owner::{Owner, TTL_MAX_MS, TtlMarks};
 pub use quota::{LIMITS, Limits, STATS, Usage};
 pub use read::ZnodeRef;
@@ -134,11 +134,23 @@ impl Tree {
         stat: &StoredStat,
         acl: AclId,
     ) -> ZnodeId {
-        let id = self.nodes.insert(parent, Znode::new(name, data, acl));
+        let id = self.hang(parent, Znode::new(name, data, acl), stat, path.len());
+        self.add_digest(path, id);
+        id
+    }
+
+    /// The same for a znode whose digest is known.
+    fn attach_summed(&mut self, parent: ZnodeId, znode: Znode, stat: &StoredStat, path_length: usize, digest: u32) {
+        let id = self.hang(parent, znode, stat, path_length);
+        self.nodes.note_digest(id, digest);
+        self.digest = self.digest.wrapping_add(digest.into());
+    }
+
+    fn hang(&mut self, parent: ZnodeId, znode: Znode, stat: &StoredStat, path_length: usize) -> ZnodeId {
+        self.bytes += (path_length + znode.data_length()) as u64;
+        let id = self.nodes.insert(parent, znode);
         self.nodes.set_stat(id, stat);
         self.own(id, stat.owner);
-        self.bytes += (path.len() + data.map_or(0, <[u8]>::len)) as u64;
-        self.add_digest(path, id);
         id
     }
 
@@ -238,7 +250,9 @@ impl Tree {
         if !self.is_summed(path) {
             return 0;
         }
-        self.nodes.digest(id).unwrap_or_else(|| self.sum(path, id)).into()
+        let noted = self.nodes.digest(id);
+        debug_assert!(noted.is_none_or(|noted| noted == self.sum(path, id)), "the note on {path} is out of date");
+        noted.unwrap_or_else(|| self.sum(path, id)).into()
     }
 
     fn is_summed(&self, path: &str) -> bool {
