@@ -1,5 +1,7 @@
 //! Paths of znodes: the one place that says which are valid and how they split (semantics.md 1.6).
 
+use std::ops::RangeInclusive;
+
 /// Why a path may not be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -37,11 +39,13 @@ pub fn validate(path: &str) -> Result<(), PathError> {
     if rest.ends_with('/') {
         return Err(PathError::TrailingSlash);
     }
-    for component in rest.split('/') {
+    for component in rest.as_bytes().split(|b| *b == b'/') {
         match component {
-            "" => return Err(PathError::EmptyComponent),
-            "." | ".." => return Err(PathError::DotComponent),
+            b"" => return Err(PathError::EmptyComponent),
+            b"." | b".." => return Err(PathError::DotComponent),
+            name if name.iter().all(|b| PLAIN.contains(b)) => {}
             name => {
+                let name = std::str::from_utf8(name).unwrap_or_default();
                 if let Some(c) = name.chars().find(|&c| forbidden(c)) {
                     return Err(PathError::Character(c));
                 }
@@ -50,6 +54,9 @@ pub fn validate(path: &str) -> Result<(), PathError> {
     }
     Ok(())
 }
+
+/// What no rule is against, nor against what it may be a part of.
+const PLAIN: RangeInclusive<u8> = b' '..=b'~';
 
 /// The parent's path and the last component; `None` when there is no slash. The root's children have parent `/`.
 #[must_use]

@@ -6,9 +6,10 @@ use standalone::{Client, NO_LIMIT, Server, create, data, get, set};
 use zkd::jute::JuteWrite;
 use zkd::peer::{Input, Machine};
 use zkd::pipeline::{EarlyRules, Greeting, LanePhase, LoadDatabase, ReceiveRules, disconnect};
-use zkd::proto::{ErrorCode, OpCode, ReplyHeader};
+use zkd::proto::{ErrorCode, MultiHeader, OPEN_ACL, OpCode, ReplyHeader};
 use zkd::storage::Durable;
-use zkd::tree::TreeOptions;
+use zkd::storage::snapshot_body::{BodyReader, Progress};
+use zkd::tree::{TreeOptions, Walked};
 use zkd::txn::{Entry, Txn};
 
 /// A server with one client and one znode.
@@ -309,4 +310,93 @@ fn the_same_inputs_make_the_same_bytes() {
         (client.lane.lock().take_out(), server.database.read().tree().digest())
     };
     assert_eq!(run(), run());
+}
+
+/// One write or another, of few znodes, so that many meet while they are in flight.
+fn some_write(random: &mut fastrand::Rng) -> (OpCode, Vec<u8>) {
+    let path = format!("/d{}", random.u8(0..3));
+    let path = if random.bool() { path } else { format!("{path}/n{}", random.u8(0..4)) };
+    let mut body = Vec::new();
+    match random.u8(0..6) {
+        0 | 1 => return (OpCode::CREATE, create(&path, 0)),
+        2 => {
+            body.ustring(&path);
+            body.extend_from_slice(OPEN_ACL.as_bytes());
+            body.int(-1);
+            return (OpCode::SET_ACL, body);
+        }
+        3 => {
+            body.ustring(&path);
+            body.int(-1);
+            return (OpCode::DELETE, body);
+        }
+        4 => return (OpCode::SET_DATA, set(&path, &random.u64(..).to_string())),
+        _ => {}
+    }
+    for part in [create("/d0/multi", 0), create(&path, 0)] {
+        MultiHeader { op: OpCode::CREATE, done: false, error: -1 }.encode(&mut body);
+        body.extend(part);
+    }
+    MultiHeader::END.encode(&mut body);
+    (OpCode::MULTI, body)
+}
+
+/// The digest of what a snapshot would hold, summed up from its first byte to its last.
+fn digest_from_scratch(server: &Server) -> Option<u64> {
+    let mut database = server.database.write();
+    let mut body = Vec::new();
+    let number = database.begin_snapshot(&mut body).expect("no other snapshot is under way");
+    assert_eq!(database.continue_snapshot(number, usize::MAX, &mut body), Walked::Done);
+    database.end_snapshot(number);
+    let mut load = LoadDatabase::new(TreeOptions::default());
+    assert_eq!(BodyReader::new().read(&body, &mut load), Ok((body.len(), Progress::Done)));
+    load.snapshot_loaded(database.last_zxid());
+    load.digest()
+}
+
+#[test]
+fn digests_are_foreseen_whatever_is_in_flight_and_are_those_of_the_tree() {
+    for seed in 0..20 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut server, mut client) = with_znode();
+        for _ in 0..60 {
+            for _ in 0..random.u8(1..6) {
+                let (op, body) = some_write(&mut random);
+                client.write(&mut server, op, &body);
+            }
+            server.flush();
+            let database = server.database.read();
+            assert_eq!(database.digests().mismatches, 0, "seed {seed}");
+            let digest = database.tree().digest();
+            drop(database);
+            assert_eq!(digest_from_scratch(&server), Some(digest), "seed {seed}");
+        }
+        let answers = client.frames();
+        let done = answers.iter().filter(|answer| answer.1 == ErrorCode::OK).count();
+        assert!(done * 4 > answers.len() && done < answers.len(), "{done} of {} were done", answers.len());
+    }
+}
+
+#[test]
+fn a_tree_that_is_another_one_is_found_out_by_the_next_digest() {
+    let (mut server, mut client) = with_znode();
+    let mut records = Vec::new();
+    for value in ["1", "2", "3", "4"] {
+        client.write(&mut server, OpCode::SET_DATA, &set("/z", value));
+        client.write(&mut server, OpCode::CREATE, &create(&format!("/z/{value}"), 0));
+        records.append(&mut server.records);
+        server.flush();
+    }
+    for skipped in 0..=records.len() {
+        let mut other = Server::new();
+        let mut client = other.connect();
+        client.write(&mut other, OpCode::CREATE, &create("/z", 0));
+        other.flush();
+        let mut database = other.database.write();
+        for (at, record) in records.iter().enumerate().filter(|(at, _)| *at != skipped) {
+            database.apply(&Entry::decode(record).expect("a txn"), &mut Vec::new());
+            let found = database.digests().mismatches > 0;
+            assert_eq!(found, at > skipped, "txn {at} without {skipped}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 mod atomic_file;
 mod files;
+mod linking;
 mod log_out;
 mod log_segment;
 mod log_writer;
@@ -12,5 +13,6 @@ mod looking;
 
 pub use atomic_file::replace_file;
 pub use files::{Directories, OpenError, RealDisk};
+pub use linking::link_beside;
 pub use log_writer::{FlushRules, LOG_COMMANDS_MAX, LogOptions, LogReport, LogWriter, Rejected};
 pub use looking::LookingDisk;

@@ -16,7 +16,7 @@ use super::owner::OwnerHandle;
 use super::snapshots::Snapshots;
 use crate::admin::SharedStanding;
 use crate::config::ClientAddress;
-use crate::disk::{LogOptions, LogReport, LogWriter, RealDisk, Rejected};
+use crate::disk::{LogOptions, LogReport, LogWriter, RealDisk, Rejected, link_beside};
 use crate::ids::{LinkId, Sid, Zxid};
 use crate::metrics::{Basic, Counter, Metrics};
 use crate::net::{ClientContext, ClientPort, ElectionPort, QuorumPort};
@@ -260,6 +260,7 @@ impl LogFiles {
                 tracing::info!(%zxid, ?plan, "cutting the log where the leader says");
                 carry_out(&*self.disk, &plan)?;
                 let mut loading = Loading::new(self.tree, self.history_txns);
+                loading.link_elsewhere(link_beside);
                 let recovered = recover(&*self.disk, &self.recovery, &mut loading)?;
                 Some(loading.into_restored(recovered.durable))
             }

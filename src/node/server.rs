@@ -24,7 +24,7 @@ use crate::admin::{
     TRACE_MASK, View, Words,
 };
 use crate::config::{ClientAddress, TlsConfig};
-use crate::disk::{Directories, OpenError, RealDisk};
+use crate::disk::{Directories, OpenError, RealDisk, link_beside};
 use crate::ids::{Sid, Zxid};
 use crate::metrics::{Basic, Metrics};
 use crate::net::{
@@ -338,6 +338,7 @@ fn load(
 ) -> Result<(SharedDatabase, Vec<Logged>, Recovered), ServerError> {
     let began = Instant::now();
     let mut loading = Loading::new(options, history_txns(settings));
+    loading.link_elsewhere(link_beside);
     let recovered = recover(disk, &settings.recovery, &mut loading)?;
     for note in &recovered.notes {
         if note.is_warning() { tracing::warn!("{note}") } else { tracing::info!("{note}") }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Restored;
 use crate::auth::AuthRules;
 use crate::ids::{SessionId, Zxid};
-use crate::pipeline::{Database, LoadDatabase};
+use crate::pipeline::{Database, LoadDatabase, StartLinker};
 use crate::proto::AclBytes;
 use crate::storage::Durable;
 use crate::storage::recovery::Restore;
@@ -50,6 +50,11 @@ impl Loading {
             history: VecDeque::new(),
             history_txns,
         }
+    }
+
+    /// From now on the tree of a snapshot is put together elsewhere, while what follows is read here.
+    pub fn link_elsewhere(&mut self, start: StartLinker) {
+        self.database.link_elsewhere(start);
     }
 
     /// The database for a server that starts, and the last txns.
@@ -119,6 +124,10 @@ impl SnapshotSink for Loading {
 
     fn node(&mut self, path: &str, data: Option<&[u8]>, acl_key: i64, stat: &StoredStat) -> Result<(), String> {
         self.database.node(path, data, acl_key, stat)
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        self.database.end()
     }
 }
 

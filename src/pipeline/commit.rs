@@ -370,7 +370,8 @@ fn apply_txn(
         Origin::Nobody => forwarded.take(&entry.header).unwrap_or(Origin::Nobody),
         origin => origin,
     };
-    let stats = database.apply(&entry, wake).to_vec();
+    database.apply(&entry, wake);
+    let database = &*database;
     if let Txn::CloseSession(_) = entry.txn {
         ended.push(entry.header.session);
     }
@@ -378,7 +379,7 @@ fn apply_txn(
     tell(&origin, database, Some(&entry.txn), error);
     answer(&origin, database, now, wake, zxid, error, |out| {
         if let Origin::Request { op, layouts, .. } = &origin {
-            put_result(*op, &entry.txn, &stats, layouts, out);
+            put_result(*op, &entry.txn, database.stats(), layouts, out);
         }
     });
 }

@@ -13,7 +13,10 @@ use crate::ids::{SessionId, Zxid};
 use crate::metrics::{LastNamespace, Namespaces};
 use crate::proto::{AclBytes, EventType, Perms, Stat, put_event};
 use crate::storage::snapshot_body::SnapshotSink;
-use crate::tree::{Change, StoredStat, Tree, TreeLoader, TreeOptions, Walked, Witness, world_perms};
+use crate::tree::{
+    Change, Linker, LooseZnode, Loosener, SnapshotNodeError, StoredStat, Tree, TreeLoader, TreeOptions, Walked,
+    Witness, world_perms,
+};
 use crate::txn::{Entry, Txn, TxnDigest};
 use crate::watch::{WatchKind, WatcherId, Watches};
 
@@ -42,7 +45,7 @@ pub struct Database {
     is_fuzzy: bool,
     /// The number of the last walk.
     walk: u64,
-    /// Reused from txn to txn.
+    /// Of the parts of the last txn.
     stats: Vec<Option<Stat>>,
 }
 
@@ -235,9 +238,9 @@ impl Database {
         watching.free.push(id);
     }
 
-    /// Applies one txn and fires the watches on what it changes. Returns the Stat of each part; those who must be woken
-    /// to send events are added to `wake`.
-    pub fn apply(&mut self, entry: &Entry<'_>, wake: &mut Vec<Waker>) -> &[Option<Stat>] {
+    /// Applies one txn and fires the watches on what it changes. Those who must be woken to send events are added to
+    /// `wake`.
+    pub fn apply(&mut self, entry: &Entry<'_>, wake: &mut Vec<Waker>) {
         self.audit_session_end(entry);
         let Self { tree, watching, auth, stats, namespaces, written, .. } = self;
         stats.clear();
@@ -245,6 +248,10 @@ impl Database {
         let mut firing = Firing { watching, auth, zxid, told: Vec::new(), wake, namespaces, written };
         tree.apply(&entry.header, &entry.txn, &mut firing, stats);
         self.follow(entry);
+    }
+
+    /// The Stat of each part of the last txn that was applied, as it was then.
+    pub(super) fn stats(&self) -> &[Option<Stat>] {
         &self.stats
     }
 
@@ -394,14 +401,34 @@ impl SnapshotSink for LoadDatabase {
     }
 
     fn node(&mut self, path: &str, data: Option<&[u8]>, acl_key: i64, stat: &StoredStat) -> Result<(), String> {
-        self.loader.node(path, data, acl_key, stat).map_err(|error| error.to_string())
+        self.put(path, data, acl_key, stat).map_err(|error| error.to_string())
     }
+
+    fn end(&mut self) -> Result<(), String> {
+        self.gather().map_err(|error| error.to_string())
+    }
+}
+
+/// Takes a loader elsewhere: to another thread.
+pub type StartLinker = fn(TreeLoader) -> Box<dyn Linker>;
+
+/// Znodes that go there together.
+const LOOSE_ZNODES: usize = 2048;
+
+/// The loader, while it is elsewhere.
+#[derive(Debug)]
+struct Linking {
+    linker: Box<dyn Linker>,
+    loosener: Loosener,
+    loose: Vec<LooseZnode>,
 }
 
 /// A database in the making: from a snapshot, then from the log.
 #[derive(Debug)]
 pub struct LoadDatabase {
     options: TreeOptions,
+    start_linker: Option<StartLinker>,
+    linking: Option<Linking>,
     loader: TreeLoader,
     tree: Option<Tree>,
     sessions: BTreeMap<SessionId, i32>,
@@ -416,6 +443,8 @@ impl LoadDatabase {
     pub fn new(options: TreeOptions) -> Self {
         Self {
             options,
+            start_linker: None,
+            linking: None,
             loader: TreeLoader::new(options),
             tree: None,
             sessions: BTreeMap::new(),
@@ -426,7 +455,42 @@ impl LoadDatabase {
 
     /// Forgets all that was loaded: the snapshot turned out bad.
     pub fn reset(&mut self) {
-        *self = Self::new(self.options);
+        *self = Self { start_linker: self.start_linker, ..Self::new(self.options) };
+    }
+
+    /// From now on the tree of a snapshot is put together elsewhere, while what follows is read here.
+    pub fn link_elsewhere(&mut self, start: StartLinker) {
+        self.start_linker = Some(start);
+    }
+
+    fn put(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl_key: i64,
+        stat: &StoredStat,
+    ) -> Result<(), SnapshotNodeError> {
+        let Some(start) = self.start_linker else { return self.loader.node(path, data, acl_key, stat) };
+        let Self { linking, loader, options, .. } = self;
+        let linking = linking.get_or_insert_with(|| Linking {
+            linker: start(std::mem::replace(loader, TreeLoader::new(*options))),
+            loosener: Loosener::new(*options),
+            loose: Vec::with_capacity(LOOSE_ZNODES),
+        });
+        linking.loose.push(linking.loosener.loosen(path, data, acl_key, stat)?);
+        if linking.loose.len() < LOOSE_ZNODES {
+            return Ok(());
+        }
+        linking.linker.link(std::mem::replace(&mut linking.loose, Vec::with_capacity(LOOSE_ZNODES)))
+    }
+
+    /// What is elsewhere comes back.
+    fn gather(&mut self) -> Result<(), SnapshotNodeError> {
+        if let Some(Linking { mut linker, loose, .. }) = self.linking.take() {
+            linker.link(loose)?;
+            self.loader = linker.finish()?;
+        }
+        Ok(())
     }
 
     /// The snapshot is complete: the txns behind `zxid` follow.

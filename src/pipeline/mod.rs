@@ -23,7 +23,7 @@ mod statistics;
 
 pub use audit::audit_server;
 pub use commit::{Applied, Forwarded, InFlight, Origin, SyncRequest, Synced, Work};
-pub use database::{Database, DigestLog, DigestSample, LoadDatabase, SharedDatabase};
+pub use database::{Database, DigestLog, DigestSample, LoadDatabase, SharedDatabase, StartLinker};
 pub use early::EarlyRules;
 pub use greeting::{Greeting, greet};
 pub use lane::{

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 
 use crate::ids::{SessionId, Zxid};
 use crate::proto::{AclBytes, Perms};
-use crate::tree::{AclId, Contents, Owner, StoredStat, Tree, digest_covers};
+use crate::tree::{AclId, Contents, Owner, StoredStat, Tree, ZnodeId, ZnodeRef, digest_covers};
 
 /// The ACL of a znode that may not be in the tree yet.
 #[derive(Clone, Debug)]
@@ -34,6 +35,15 @@ impl FutureAcl {
     }
 }
 
+/// The path and data of a znode that may not be in the tree yet, as its digest wants them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum FutureContents {
+    /// Those it has.
+    Present(ZnodeId),
+    /// Those it will have.
+    New(Contents),
+}
+
 /// A znode as it will be.
 #[derive(Clone, Debug)]
 pub(super) struct FutureZnode {
@@ -41,12 +51,31 @@ pub(super) struct FutureZnode {
     pub(super) num_children: u32,
     pub(super) data_length: usize,
     pub(super) acl: FutureAcl,
-    pub(super) contents: Contents,
+    pub(super) contents: FutureContents,
 }
 
 impl FutureZnode {
-    fn digest(&self, path: &str) -> u64 {
-        if digest_covers(path) { self.contents.digest(&self.stat) } else { 0 }
+    fn present(znode: ZnodeRef<'_>) -> Self {
+        Self {
+            stat: znode.stored_stat(),
+            num_children: znode.num_children(),
+            data_length: znode.data().map_or(0, <[u8]>::len),
+            acl: FutureAcl::Present(znode.acl_id()),
+            contents: FutureContents::Present(znode.id()),
+        }
+    }
+
+    /// Its digest; whoever changes it again before it is applied need not sum it up then.
+    fn digest(&mut self, tree: &Tree, path: &str) -> u64 {
+        if !tree.options().digest || !digest_covers(path) {
+            return 0;
+        }
+        let contents = match self.contents {
+            FutureContents::Present(id) => Contents::of(path, tree.znode(id).data()),
+            FutureContents::New(contents) => contents,
+        };
+        self.contents = FutureContents::New(contents);
+        contents.digest(&self.stat).into()
     }
 }
 
@@ -55,6 +84,7 @@ struct Record {
     zxid: Zxid,
     /// `None`: it will be gone.
     znode: Option<FutureZnode>,
+    digest: u64,
 }
 
 /// All changes that are proposed and not yet applied, the last of each path.
@@ -100,37 +130,34 @@ impl Outstanding {
         if let Some(record) = self.by_path.get(path) {
             return record.znode.clone();
         }
-        let znode = tree.find(path)?;
-        Some(FutureZnode {
-            stat: znode.stored_stat(),
-            num_children: znode.num_children(),
-            data_length: znode.data().map_or(0, <[u8]>::len),
-            acl: FutureAcl::Present(znode.acl_id()),
-            contents: if tree.options().digest { znode.contents(path) } else { Contents::NONE },
-        })
+        tree.find(path).map(FutureZnode::present)
     }
 
     /// Notes what a txn makes of a znode: from `before` to `after`.
-    pub(super) fn change(&mut self, zxid: Zxid, path: &str, before: Option<&FutureZnode>, after: Option<FutureZnode>) {
-        let digest = |znode: Option<&FutureZnode>| znode.map_or(0, |znode| znode.digest(path));
-        self.digest = self.digest.wrapping_sub(digest(before)).wrapping_add(digest(after.as_ref()));
-        let record = Record { zxid, znode: after };
-        let (path, old) = match self.by_path.get_key_value(path) {
-            Some((path, _)) => {
-                let path = Arc::clone(path);
-                let old = self.by_path.insert(Arc::clone(&path), record);
-                (path, old)
-            }
-            None => {
-                let path: Arc<str> = path.into();
-                self.by_path.insert(Arc::clone(&path), record);
-                (path, None)
-            }
+    pub(super) fn change(
+        &mut self,
+        zxid: Zxid,
+        tree: &Tree,
+        path: &str,
+        before: Option<&FutureZnode>,
+        mut after: Option<FutureZnode>,
+    ) {
+        let digest = after.as_mut().map_or(0, |znode| znode.digest(tree, path));
+        let record = Record { zxid, znode: after, digest };
+        let (key, old) = match self.by_path.entry_ref(path) {
+            EntryRef::Occupied(mut entry) => (Arc::clone(entry.key()), Some(entry.insert(record))),
+            EntryRef::Vacant(entry) => (Arc::clone(entry.insert_entry_with_key(path.into(), record).key()), None),
         };
+        let gone = match (&old, before.map(|znode| znode.contents)) {
+            (Some(old), _) => old.digest,
+            (None, Some(FutureContents::Present(id))) => tree.znode(id).digest(path),
+            (None, Some(FutureContents::New(_)) | None) => 0,
+        };
+        self.digest = self.digest.wrapping_sub(gone).wrapping_add(digest);
         if self.in_multi {
-            self.undo.push((Arc::clone(&path), old));
+            self.undo.push((Arc::clone(&key), old));
         }
-        self.by_zxid.push_back((zxid, path));
+        self.by_zxid.push_back((zxid, key));
     }
 
     /// Begins a multi: what follows can be taken back.
@@ -161,8 +188,10 @@ impl Outstanding {
     /// Forgets the changes up to `zxid`: the tree has them.
     pub fn applied(&mut self, zxid: Zxid) {
         while let Some((_, path)) = self.by_zxid.pop_front_if(|(of, _)| *of <= zxid) {
-            if self.by_path.get(&path).is_some_and(|record| record.zxid <= zxid) {
-                self.by_path.remove(&path);
+            if let EntryRef::Occupied(entry) = self.by_path.entry_ref(&*path)
+                && entry.get().zxid <= zxid
+            {
+                entry.remove();
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::outstanding::{FutureAcl, FutureZnode, Outstanding};
+use super::outstanding::{FutureAcl, FutureContents, FutureZnode, Outstanding};
 use crate::auth::{AuthRules, Identity};
 use crate::ids::{Now, SessionId, Zxid};
 use crate::jute::{JuteError, JuteWrite};
@@ -68,6 +68,8 @@ pub struct Prepare {
 }
 
 const ARENA_BYTES: usize = 64 * 1024;
+/// Enough for most records.
+const RECORD_BYTES: usize = 1024;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +133,8 @@ impl Prepare {
         {
             return Prepared::Refused(ErrorCode::MARSHALLING);
         }
+        // A record holds what the request does: so much room, and the arena is not copied while it grows.
+        self.arena.reserve(body.len() + RECORD_BYTES);
         self.txn(now, tree, asker, op, |this, asked, out| this.client(asked, &request, out))
     }
 
@@ -173,7 +177,7 @@ impl Prepare {
         (after.stat.version, after.stat.mzxid, after.stat.mtime) = (-1, asked.header.zxid.0, asked.header.time_ms);
         after.data_length = text.len();
         after.contents = self.contents(path::CONFIG, Some(text.as_bytes()));
-        self.outstanding.change(asked.header.zxid, path::CONFIG, Some(before), Some(after));
+        self.outstanding.change(asked.header.zxid, asked.tree, path::CONFIG, Some(before), Some(after));
     }
 
     /// Prepares a new session.
@@ -220,7 +224,7 @@ impl Prepare {
         let header = TxnHeader { session, cxid, zxid, time_ms: now.wall_ms, op };
         let asked = Asked { tree, identities, is_local, header };
         let mut out = std::mem::take(&mut self.arena);
-        out.reserve(ARENA_BYTES.min(1024));
+        out.reserve(RECORD_BYTES);
         header.encode(&mut out);
         let layouts = match make(self, &asked, &mut out) {
             Ok(layouts) => {
@@ -237,7 +241,7 @@ impl Prepare {
             }
         };
         let body = out.split().freeze();
-        if out.capacity() < 1024 {
+        if out.capacity() < RECORD_BYTES {
             out = BytesMut::with_capacity(ARENA_BYTES);
         }
         self.arena = out;
@@ -383,7 +387,7 @@ impl Prepare {
         };
         let contents = self.contents(&path, create.data);
         let znode = FutureZnode { stat, num_children: 0, data_length: length, acl: FutureAcl::new(&acl), contents };
-        self.outstanding.change(asked.header.zxid, &path, None, Some(znode));
+        self.outstanding.change(asked.header.zxid, asked.tree, &path, None, Some(znode));
         Ok(())
     }
 
@@ -422,7 +426,7 @@ impl Prepare {
         after.stat.mtime = asked.header.time_ms;
         after.data_length = length;
         after.contents = self.contents(path, set_data.data);
-        self.outstanding.change(asked.header.zxid, path, Some(&before), Some(after));
+        self.outstanding.change(asked.header.zxid, asked.tree, path, Some(&before), Some(after));
         Ok(())
     }
 
@@ -438,7 +442,7 @@ impl Prepare {
         let mut after = before.clone();
         after.stat.aversion = version;
         after.acl = FutureAcl::new(&acl);
-        self.outstanding.change(asked.header.zxid, path, Some(&before), Some(after));
+        self.outstanding.change(asked.header.zxid, asked.tree, path, Some(&before), Some(after));
         Ok(())
     }
 
@@ -557,7 +561,7 @@ impl Prepare {
         {
             self.change_parent(asked, parent_path, &parent, -1);
         }
-        self.outstanding.change(asked.header.zxid, path, Some(znode), None);
+        self.outstanding.change(asked.header.zxid, asked.tree, path, Some(znode), None);
     }
 
     fn change_parent(&mut self, asked: &Asked<'_>, path: &str, parent: &FutureZnode, children: i32) {
@@ -567,11 +571,11 @@ impl Prepare {
         if children > 0 {
             after.stat.cversion = after.stat.cversion.wrapping_add(1);
         }
-        self.outstanding.change(asked.header.zxid, path, Some(parent), Some(after));
+        self.outstanding.change(asked.header.zxid, asked.tree, path, Some(parent), Some(after));
     }
 
-    fn contents(&self, path: &str, data: Option<&[u8]>) -> Contents {
-        if self.rules.digest { Contents::of(path, data) } else { Contents::NONE }
+    fn contents(&self, path: &str, data: Option<&[u8]>) -> FutureContents {
+        FutureContents::New(if self.rules.digest { Contents::of(path, data) } else { Contents::NONE })
     }
 
     fn check_acl(&self, asked: &Asked<'_>, znode: &FutureZnode, perms: Perms) -> Result<(), ErrorCode> {

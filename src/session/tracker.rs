@@ -3,9 +3,12 @@
 //! A request does not move its session to another bucket: it only notes the time in the session's [`Heartbeat`], from
 //! whatever thread it came in on. When a bucket is due, those in it that were heard of since move on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 
 use crate::ids::{ConnectionId, LinkId, Now, SessionId};
 
@@ -81,7 +84,8 @@ impl Session {
 #[derive(Debug)]
 pub struct Sessions {
     tick_ms: u64,
-    by_id: HashMap<SessionId, Session>,
+    /// Ids are the servers' to choose, so no client can make them collide.
+    by_id: HashMap<SessionId, Session, FixedState>,
     buckets: BTreeMap<u64, Vec<SessionId>>,
 }
 
@@ -89,7 +93,7 @@ impl Sessions {
     /// No sessions; `tick_ms` is `tickTime`.
     #[must_use]
     pub fn new(tick_ms: u64) -> Self {
-        Self { tick_ms: tick_ms.max(1), by_id: HashMap::new(), buckets: BTreeMap::new() }
+        Self { tick_ms: tick_ms.max(1), by_id: HashMap::default(), buckets: BTreeMap::new() }
     }
 
     /// Starts to track a session, or gives one that is there a new timeout; either way it counts as heard of.

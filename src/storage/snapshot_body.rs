@@ -28,6 +28,14 @@ pub trait SnapshotSink {
     /// # Errors
     /// Why it cannot be: then the whole snapshot is bad.
     fn node(&mut self, path: &str, data: Option<&[u8]>, acl_key: i64, stat: &StoredStat) -> Result<(), String>;
+
+    /// There are no more.
+    ///
+    /// # Errors
+    /// What was wrong with one of them, if that has come out meanwhile.
+    fn end(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// What a body has wrong.
@@ -144,6 +152,7 @@ impl BodyReader {
     fn node<'a>(&mut self, input: &'a [u8], sink: &mut impl SnapshotSink) -> Result<Option<&'a [u8]>, BodyFault> {
         let Some((rest, path)) = whole(text(input))? else { return Ok(None) };
         if path == TERMINATOR {
+            sink.end().map_err(BodyFault::Refused)?;
             self.section = Section::Done;
             return Ok(Some(rest));
         }

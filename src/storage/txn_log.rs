@@ -251,7 +251,7 @@ impl<R: Read> LogReader<R> {
         loop {
             // Padding is skipped in one go, but for the zeros that may be a record's first.
             let bytes = self.window.bytes();
-            let zeros = bytes.iter().position(|b| *b != 0).unwrap_or(bytes.len());
+            let zeros = leading_zeros(bytes);
             let only_zeros = zeros == bytes.len();
             self.window.consume(zeros.saturating_sub(PREFIX_LENGTH - 1));
             if only_zeros {
@@ -275,6 +275,14 @@ impl<R: Read> LogReader<R> {
     }
 }
 
+/// How many zeros come first. There may be many MiB of them: they are looked at block by block.
+fn leading_zeros(bytes: &[u8]) -> usize {
+    let is_zero = |block: &&[u8]| block.iter().fold(0, |all, b| all | b) == 0;
+    let blocks = ZEROS * bytes.chunks_exact(ZEROS).take_while(is_zero).count();
+    blocks + bytes[blocks..].iter().position(|b| *b != 0).unwrap_or(bytes.len() - blocks)
+}
+
+const ZEROS: usize = 64;
 const MAGIC: &[u8; 4] = b"ZKLG";
 const VERSION: i32 = 2;
 const DBID: i64 = 0;
@@ -294,6 +302,18 @@ mod tests {
             put_record(&mut out, body);
         }
         out
+    }
+
+    #[test]
+    fn zeros_are_counted_up_to_the_first_other_byte() {
+        for length in [0, 1, 63, 64, 65, 200] {
+            assert_eq!(leading_zeros(&vec![0; length]), length);
+            for at in 0..length {
+                let mut bytes = vec![0; length];
+                bytes[at] = 0x80;
+                assert_eq!(leading_zeros(&bytes), at);
+            }
+        }
     }
 
     fn steps(bytes: &[u8]) -> (Vec<Vec<u8>>, Result<Step, LogError>) {

@@ -181,7 +181,7 @@ impl Tree {
         let id = self.nodes.find(path)?;
         let before = self.nodes.get(id).data_length();
         self.change(path, id, |nodes| {
-            nodes.get_mut(id).set_data(set_data.data);
+            nodes.set_data(id, set_data.data);
             nodes.update(id, |stat| {
                 (stat.version, stat.mzxid, stat.mtime) = (set_data.version, header.zxid.0, header.time_ms);
             });
@@ -203,7 +203,7 @@ impl Tree {
         let new = self.acls.add(acl);
         let old = self.nodes.get(id).acl;
         self.change(path, id, |nodes| {
-            nodes.get_mut(id).acl = new;
+            nodes.set_acl(id, new);
             if let Some(version) = version {
                 nodes.update(id, |stat| stat.aversion = version);
             }
@@ -267,9 +267,8 @@ impl Tree {
     fn write_usage(&mut self, subject: &str, usage: Usage) {
         let Some(id) = self.nodes.find(&Quotas::znode(subject, STATS)) else { return };
         self.preserve(id);
-        let znode = self.nodes.get_mut(id);
-        let before = znode.data_length() as u64;
-        znode.set_data(Some(usage.to_text().as_bytes()));
-        self.bytes = self.bytes + znode.data_length() as u64 - before;
+        let before = self.nodes.get(id).data_length() as u64;
+        self.nodes.set_data(id, Some(usage.to_text().as_bytes()));
+        self.bytes = self.bytes + self.nodes.get(id).data_length() as u64 - before;
     }
 }

@@ -15,30 +15,42 @@ impl Contents {
 
     /// `path` is empty for the root.
     pub(crate) fn of(path: &str, data: Option<&[u8]>) -> Self {
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(if path == "/" { b"" } else { path.as_bytes() });
-        crc.update(data.unwrap_or_default());
-        Self(crc.finalize())
+        Self(with_contents(path, data).finalize())
     }
 
     /// The znode's share of the tree digest.
-    pub(crate) fn digest(self, stat: &StoredStat) -> u64 {
-        let mut bytes = [0u8; StoredStat::LENGTH];
-        let mut out = &mut bytes[..];
-        out.long(stat.czxid);
-        out.long(stat.mzxid);
-        out.long(stat.pzxid);
-        out.long(stat.ctime);
-        out.long(stat.mtime);
-        out.int(stat.version);
-        out.int(stat.cversion);
-        out.int(stat.aversion);
-        out.long(stat.owner);
-        debug_assert!(!out.has_remaining_mut());
-        let mut crc = crc32fast::Hasher::new_with_initial(self.0);
-        crc.update(&bytes);
-        u64::from(crc.finalize())
+    pub(crate) fn digest(self, stat: &StoredStat) -> u32 {
+        with_stat(crc32fast::Hasher::new_with_initial(self.0), stat)
     }
+}
+
+/// The share of the tree digest that a znode has.
+pub(crate) fn of(path: &str, data: Option<&[u8]>, stat: &StoredStat) -> u32 {
+    with_stat(with_contents(path, data), stat)
+}
+
+fn with_contents(path: &str, data: Option<&[u8]>) -> crc32fast::Hasher {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(if path == "/" { b"" } else { path.as_bytes() });
+    crc.update(data.unwrap_or_default());
+    crc
+}
+
+fn with_stat(mut crc: crc32fast::Hasher, stat: &StoredStat) -> u32 {
+    let mut bytes = [0u8; StoredStat::LENGTH];
+    let mut out = &mut bytes[..];
+    out.long(stat.czxid);
+    out.long(stat.mzxid);
+    out.long(stat.pzxid);
+    out.long(stat.ctime);
+    out.long(stat.mtime);
+    out.int(stat.version);
+    out.int(stat.cversion);
+    out.int(stat.aversion);
+    out.long(stat.owner);
+    debug_assert!(!out.has_remaining_mut());
+    crc.update(&bytes);
+    crc.finalize()
 }
 
 /// Whether a znode's changes show in the digest: all but those below `/zookeeper`.

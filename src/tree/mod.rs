@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use acls::AclId;
 pub use apply::{Change, Witness};
-pub use load::{SnapshotNodeError, TreeLoader};
+pub use load::{Linker, LooseZnode, Loosener, SnapshotNodeError, TreeLoader};
 pub use owner::{Owner, TTL_MAX_MS, TtlMarks};
 pub use quota::{LIMITS, Limits, STATS, Usage};
 pub use read::ZnodeRef;
@@ -26,13 +26,14 @@ pub use stat::StoredStat;
 
 pub(crate) use acls::world_perms;
 pub(crate) use digest::{Contents, covers as digest_covers};
+pub(crate) use nodes::ZnodeId;
 pub(crate) use quota::Quotas;
 
 use crate::ids::SessionId;
 use crate::path::{CONFIG, QUOTA_ROOT};
 use crate::proto::READ_ACL;
 use acls::AclTable;
-use nodes::{Nodes, ROOT, Znode, ZnodeId};
+use nodes::{Nodes, ROOT, Znode};
 use walk::Walk;
 pub use walk::Walked;
 
@@ -133,11 +134,23 @@ impl Tree {
         stat: &StoredStat,
         acl: AclId,
     ) -> ZnodeId {
-        let id = self.nodes.insert(parent, Znode::new(name, data, acl));
+        let id = self.hang(parent, Znode::new(name, data, acl), stat, path.len());
+        self.add_digest(path, id);
+        id
+    }
+
+    /// The same for a znode whose digest is known.
+    fn attach_summed(&mut self, parent: ZnodeId, znode: Znode, stat: &StoredStat, path_length: usize, digest: u32) {
+        let id = self.hang(parent, znode, stat, path_length);
+        self.nodes.note_digest(id, digest);
+        self.digest = self.digest.wrapping_add(digest.into());
+    }
+
+    fn hang(&mut self, parent: ZnodeId, znode: Znode, stat: &StoredStat, path_length: usize) -> ZnodeId {
+        self.bytes += (path_length + znode.data_length()) as u64;
+        let id = self.nodes.insert(parent, znode);
         self.nodes.set_stat(id, stat);
         self.own(id, stat.owner);
-        self.bytes += (path.len() + data.map_or(0, <[u8]>::len)) as u64;
-        self.add_digest(path, id);
         id
     }
 
@@ -201,7 +214,7 @@ impl Tree {
         let Some(id) = self.nodes.find(CONFIG) else { return };
         let before = self.nodes.get(id).data().map_or(0, <[u8]>::len) as u64;
         self.change(CONFIG, id, |nodes| {
-            nodes.get_mut(id).set_data(Some(text.as_bytes()));
+            nodes.set_data(id, Some(text.as_bytes()));
             nodes.update(id, |stat| (stat.mzxid, stat.mtime, stat.version) = (version, wall_ms, -1));
         });
         self.bytes = self.bytes - before + text.len() as u64;
@@ -215,19 +228,39 @@ impl Tree {
         self.add_digest(path, id);
     }
 
+    /// What a znode has become is always summed up from what is stored of it now, by every server for itself: this is
+    /// what makes the digest that a txn foresees a check of the tree, whoever foresaw it.
     fn add_digest(&mut self, path: &str, id: ZnodeId) {
-        self.digest = self.digest.wrapping_add(self.znode_digest(path, id));
+        if !self.is_summed(path) {
+            return;
+        }
+        let digest = self.sum(path, id);
+        self.nodes.note_digest(id, digest);
+        self.digest = self.digest.wrapping_add(digest.into());
     }
 
+    /// What a znode was may be taken from a note: then exactly what was added goes away again. A server whose znode was
+    /// not the leader's has noted another sum than the leader foresees. What this does not see is memory that has changed
+    /// by itself; that shows when a snapshot is loaded, where all is summed up.
     fn remove_digest(&mut self, path: &str, id: ZnodeId) {
         self.digest = self.digest.wrapping_sub(self.znode_digest(path, id));
     }
 
     fn znode_digest(&self, path: &str, id: ZnodeId) -> u64 {
-        if !self.options.digest || !digest::covers(path) {
+        if !self.is_summed(path) {
             return 0;
         }
-        Contents::of(path, self.nodes.get(id).data()).digest(&self.nodes.stat(id))
+        let noted = self.nodes.digest(id);
+        debug_assert!(noted.is_none_or(|noted| noted == self.sum(path, id)), "the note on {path} is out of date");
+        noted.unwrap_or_else(|| self.sum(path, id)).into()
+    }
+
+    fn is_summed(&self, path: &str) -> bool {
+        self.options.digest && digest::covers(path)
+    }
+
+    fn sum(&self, path: &str, id: ZnodeId) -> u32 {
+        digest::of(path, self.nodes.get(id).data(), &self.nodes.stat(id))
     }
 }
 

@@ -62,6 +62,8 @@ struct Annex {
     aversion: i32,
     num_children: u32,
     first_child: ZnodeId,
+    /// What the znode adds to the tree digest; 0 while that is not known.
+    digest: u32,
 }
 
 impl Annex {
@@ -77,6 +79,7 @@ impl Annex {
             aversion: 0,
             num_children: 0,
             first_child: NONE,
+            digest: 0,
         }
     }
 }
@@ -99,7 +102,7 @@ impl Znode {
         self.bytes = [name, data.unwrap_or_default()].concat().into_boxed_slice();
     }
 
-    pub(crate) fn set_data(&mut self, data: Option<&[u8]>) {
+    fn set_data(&mut self, data: Option<&[u8]>) {
         let name_end = self.name_end();
         match data {
             Some(data) if self.data_length() == data.len() => {
@@ -181,15 +184,19 @@ impl Nodes {
         id < self.used && (id == ROOT || self.get(id).parent != NONE)
     }
 
-    pub(crate) fn get_mut(&mut self, id: ZnodeId) -> &mut Znode {
+    fn get_mut(&mut self, id: ZnodeId) -> &mut Znode {
         &mut self.chunks[id as usize / CHUNK][id as usize % CHUNK]
     }
 
     pub(crate) fn child(&self, parent: ZnodeId, name: &str) -> Option<ZnodeId> {
-        let hash = hash(&self.hasher, parent, name.as_bytes());
+        self.child_named(parent, name.as_bytes())
+    }
+
+    fn child_named(&self, parent: ZnodeId, name: &[u8]) -> Option<ZnodeId> {
+        let hash = hash(&self.hasher, parent, name);
         let found = |&id: &ZnodeId| {
             let znode = self.get(id);
-            znode.parent == parent && znode.name_bytes() == name.as_bytes()
+            znode.parent == parent && znode.name_bytes() == name
         };
         self.index.find(hash, found).copied()
     }
@@ -202,7 +209,7 @@ impl Nodes {
         if rest.is_empty() {
             return Some(ROOT);
         }
-        rest.split('/').try_fold(ROOT, |at, name| self.child(at, name))
+        rest.as_bytes().split(|b| *b == b'/').try_fold(ROOT, |at, name| self.child_named(at, name))
     }
 
     /// Makes room in the index for so many znodes in all. A wrong guess costs memory or time, and nothing else.
@@ -252,6 +259,30 @@ impl Nodes {
         removed
     }
 
+    /// Replaces its data.
+    pub(crate) fn set_data(&mut self, id: ZnodeId, data: Option<&[u8]>) {
+        self.note_digest(id, 0);
+        self.get_mut(id).set_data(data);
+    }
+
+    /// Replaces its ACL, of which the digest knows nothing.
+    pub(crate) fn set_acl(&mut self, id: ZnodeId, acl: AclId) {
+        self.get_mut(id).acl = acl;
+    }
+
+    /// Its digest, if that was noted and nothing that is summed up there has changed since.
+    pub(crate) fn digest(&self, id: ZnodeId) -> Option<u32> {
+        self.annexes.get(self.get(id).annex).map(|annex| annex.digest).filter(|digest| *digest != 0)
+    }
+
+    /// Notes it, where there is room for it anyway: a znode that was never changed has none.
+    pub(crate) fn note_digest(&mut self, id: ZnodeId, digest: u32) {
+        let annex = self.get(id).annex;
+        if annex != NONE {
+            self.annexes.get_mut(annex).digest = digest;
+        }
+    }
+
     /// What is stored of a znode beside its data and ACL.
     pub(crate) fn stat(&self, id: ZnodeId) -> StoredStat {
         let Znode { czxid, ctime, .. } = *self.get(id);
@@ -268,7 +299,7 @@ impl Nodes {
             return;
         }
         let annex = self.annex_mut(id);
-        *annex = Annex { mzxid, mtime, pzxid, owner, version, cversion, aversion, ..*annex };
+        *annex = Annex { mzxid, mtime, pzxid, owner, version, cversion, aversion, digest: 0, ..*annex };
     }
 
     /// Changes some of it.

@@ -1,8 +1,8 @@
 //! Reading: what clients, checks and reports may look at.
 
-use super::nodes::{ROOT, ZnodeId};
+use super::nodes::ROOT;
 use super::quota::{LIMITS, Limits, Quotas, Usage};
-use super::{AclId, Contents, Owner, StoredStat, Tree};
+use super::{AclId, Owner, StoredStat, Tree, ZnodeId};
 use crate::ids::SessionId;
 use crate::proto::{AclBytes, Perms, Stat};
 
@@ -73,9 +73,14 @@ impl<'a> ZnodeRef<'a> {
         if self.id == ROOT { self.tree.len() - 1 } else { self.tree.nodes.subtree(self.id).count() - 1 }
     }
 
-    /// The part of its digest that its counters do not change.
-    pub(crate) fn contents(self, path: &str) -> Contents {
-        Contents::of(path, self.data())
+    /// Its place in this tree, as long as it lives.
+    pub(crate) const fn id(self) -> ZnodeId {
+        self.id
+    }
+
+    /// What it adds to the tree digest.
+    pub(crate) fn digest(self, path: &str) -> u64 {
+        self.tree.znode_digest(path, self.id)
     }
 }
 
@@ -84,6 +89,11 @@ impl Tree {
     #[must_use]
     pub fn find(&self, path: &str) -> Option<ZnodeRef<'_>> {
         Some(ZnodeRef { tree: self, id: self.nodes.find(path)? })
+    }
+
+    /// The znode in that place, which [`ZnodeRef::id`] has told.
+    pub(crate) const fn znode(&self, id: ZnodeId) -> ZnodeRef<'_> {
+        ZnodeRef { tree: self, id }
     }
 
     /// A list of the ACL table, and what it gives to everybody.
