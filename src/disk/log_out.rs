@@ -71,20 +71,16 @@ struct RealLogOut {
 
 impl LogOut for RealLogOut {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let Some(blocks) = &mut self.blocks else { return self.file.write_at(bytes, offset) };
-        match blocks.write(&self.file, bytes, offset) {
-            Err(Unwritten::Unfit) => {
-                self.through_the_cache()?;
-                self.file.write_at(bytes, offset)
+        if let Some(blocks) = self.blocks.as_mut().filter(|blocks| blocks.end == offset) {
+            match blocks.write(&self.file, bytes) {
+                Err(error) if is_unable(&error) => {
+                    tracing::info!(%error, "this file system cannot write past the page cache");
+                }
+                written => return written,
             }
-            Err(Unwritten::Failed(error)) if is_unable(&error) => {
-                tracing::info!(%error, "this file system cannot write past the page cache");
-                self.through_the_cache()?;
-                self.file.write_at(bytes, offset)
-            }
-            Err(Unwritten::Failed(error)) => Err(error),
-            Ok(written) => Ok(written),
         }
+        self.through_the_cache()?;
+        self.file.write_at(bytes, offset)
     }
 
     fn allocate(&mut self, from: u64, to: u64) -> io::Result<()> {
@@ -120,16 +116,22 @@ impl RealLogOut {
     /// From here on this file is written as any other.
     fn through_the_cache(&mut self) -> io::Result<()> {
         if self.blocks.take().is_some() {
-            fcntl_setfl(&self.file, fcntl_getfl(&self.file)? - OFlags::DIRECT)?;
+            set_direct(&self.file, false)?;
         }
         Ok(())
     }
 }
 
+/// Whether writes to a file go past the page cache.
+fn set_direct(file: &File, direct: bool) -> io::Result<()> {
+    let others = fcntl_getfl(file)? - OFlags::DIRECT;
+    Ok(fcntl_setfl(file, if direct { others | OFlags::DIRECT } else { others })?)
+}
+
 /// Writes in whole blocks.
 #[derive(Default)]
 struct Blocks {
-    /// The file's length: no block reaches beyond it.
+    /// The file's length: no block may reach beyond it.
     file_bytes: u64,
     /// Behind the last byte written.
     end: u64,
@@ -139,43 +141,49 @@ struct Blocks {
     staged: Vec<u8>,
 }
 
-/// Why blocks were not written.
-enum Unwritten {
-    /// It is not behind what was written before, or a block would make the file longer.
-    Unfit,
-    Failed(io::Error),
-}
-
 impl Blocks {
-    /// Writes some of `bytes`, at `offset`; how many.
-    fn write(&mut self, file: &File, bytes: &[u8], offset: u64) -> Result<usize, Unwritten> {
-        let taken = &bytes[..bytes.len().min(STAGED_BYTES_MAX - self.tail.len())];
-        let (begin, length) = (self.end - self.tail.len() as u64, self.tail.len() + taken.len());
+    /// Writes some of `bytes` at the end; how many.
+    fn write(&mut self, file: &File, bytes: &[u8]) -> io::Result<usize> {
+        let kept = self.tail.len();
+        let taken = &bytes[..bytes.len().min(STAGED_BYTES_MAX - kept)];
+        let (begin, length) = (self.end - kept as u64, kept + taken.len());
         let padded = length.next_multiple_of(BLOCK_BYTES);
-        if offset != self.end || begin + padded as u64 > self.file_bytes {
-            return Err(Unwritten::Unfit);
-        }
         self.staged.resize(self.staged.len().max(padded + BLOCK_BYTES), 0);
         let aligned = self.staged.as_ptr().align_offset(BLOCK_BYTES);
-        let blocks = self.staged.get_mut(aligned..aligned + padded).ok_or(Unwritten::Unfit)?;
-        blocks[..self.tail.len()].copy_from_slice(&self.tail);
-        blocks[self.tail.len()..length].copy_from_slice(taken);
+        let Some(blocks) = self.staged.get_mut(aligned..aligned + padded) else { return Err(Errno::INVAL.into()) };
+        blocks[..kept].copy_from_slice(&self.tail);
+        blocks[kept..length].copy_from_slice(taken);
         blocks[length..].fill(0);
-        let mut done = 0;
-        while done < padded {
-            match file.write_at(&blocks[done..], begin + done as u64) {
-                Ok(0) => return Err(Unwritten::Failed(io::ErrorKind::WriteZero.into())),
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Unwritten::Failed(error)),
-            }
-        }
-        self.end = offset + taken.len() as u64;
-        let whole = length - length % BLOCK_BYTES;
+        let written = if begin + padded as u64 <= self.file_bytes {
+            write_blocks(file, blocks, begin)?.min(length).saturating_sub(kept)
+        } else {
+            // A whole block would make the file longer.
+            set_direct(file, false)?;
+            let written = file.write_at(taken, self.end);
+            set_direct(file, true)?;
+            written?
+        };
+        let written_blocks = &blocks[..kept + written];
+        self.end += written as u64;
         self.tail.clear();
-        self.tail.extend_from_slice(&blocks[whole..length]);
-        Ok(taken.len())
+        self.tail.extend_from_slice(&written_blocks[written_blocks.len() / BLOCK_BYTES * BLOCK_BYTES..]);
+        Ok(written)
     }
+}
+
+/// How many bytes went out; what came in the way is told when nothing did.
+fn write_blocks(file: &File, blocks: &[u8], begin: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < blocks.len() {
+        match file.write_at(&blocks[done..], begin + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
 }
 
 #[cfg(test)]

@@ -8,11 +8,13 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Owner;
+use super::words::WordDesk;
 use crate::pipeline::WriteRequest;
 
 /// One thread's.
 pub(super) struct Carrier {
     owner: Arc<dyn Owner>,
+    words: WordDesk,
     /// Writes that came in since the thread last was through with whoever had something to read.
     writes: Mutex<Vec<WriteRequest>>,
     /// Connections that have something to send.
@@ -21,8 +23,8 @@ pub(super) struct Carrier {
 }
 
 impl Carrier {
-    pub(super) fn new(owner: Arc<dyn Owner>) -> Arc<Self> {
-        Arc::new(Self { owner, writes: Mutex::default(), woken: Mutex::default(), wanted: Notify::new() })
+    pub(super) fn new(owner: Arc<dyn Owner>, words: WordDesk) -> Arc<Self> {
+        Arc::new(Self { owner, words, writes: Mutex::default(), woken: Mutex::default(), wanted: Notify::new() })
     }
 
     /// Has its turn behind all connections that were ready when it was wanted: what these do goes along. Never ends.
@@ -33,6 +35,11 @@ impl Carrier {
             let woken = std::mem::take(&mut *self.woken.lock());
             woken.iter().for_each(|waker| waker.connection.wake_by_ref());
         }
+    }
+
+    /// Where four-letter words are answered.
+    pub(super) fn words(&self) -> &WordDesk {
+        &self.words
     }
 
     /// Takes writes to the owner, soon.
@@ -120,7 +127,7 @@ mod tests {
     #[tokio::test]
     async fn what_happens_in_one_turn_of_the_thread_goes_together() {
         let owner = Arc::new(Batches::default());
-        let carrier = Carrier::new(owner.clone());
+        let carrier = Carrier::new(owner.clone(), WordDesk::open().expect("a thread"));
         tokio::spawn(carrier.clone().run());
         tokio::task::yield_now().await;
         let woken = Arc::new(Woken::default());

@@ -11,12 +11,12 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::spawn_blocking;
 
 use super::carrier::Carrier;
 use super::connections::{UNSENT_BYTES_MAX, WAITING_BYTES_MAX, WAITING_MAX};
 use super::throttle::Stall;
 use super::tls::Stream;
+use super::words::say_and_close;
 use super::{ClientContext, WordAnswer};
 use crate::metrics::Counter;
 use crate::pipeline::{Arrival, Lane, LanePhase, LaneState, Received, disconnect, greet, receive};
@@ -30,7 +30,7 @@ const KEPT_BYTES_MIN: usize = 256;
 /// Room for a frame that has begun, at least.
 const ROOM_BYTES_MIN: usize = 4096;
 /// Turns of read, answer, write before other connections of the thread get theirs.
-const TURNS_MAX: usize = 16;
+const TURNS_MAX: usize = 4;
 
 thread_local! {
     /// What a read goes into first: only what is left of it when all whole frames are done needs a buffer of its own.
@@ -320,28 +320,14 @@ impl Connection {
             }
             WordAnswer::Incomplete => Some(0),
             WordAnswer::Text(text) => {
-                self.context.statistics.received(1);
-                self.context.statistics.sent();
                 say_and_close(&self.lane, &text);
                 Some(input.len())
             }
             WordAnswer::Work(work) => {
-                self.context.statistics.received(1);
-                self.context.statistics.sent();
-                self.lane.lock().wait_for_words();
-                let lane = Arc::clone(&self.lane);
-                spawn_blocking(move || say_and_close(&lane, &work()));
+                self.carrier.words().answer(&self.lane, work);
                 Some(input.len())
             }
         }
-    }
-}
-
-/// Says the answer to a four-letter word.
-fn say_and_close(lane: &Lane, text: &str) {
-    let waker = lane.lock().say_and_close(text.as_bytes());
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }
 

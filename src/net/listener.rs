@@ -18,6 +18,7 @@ use super::carrier::Carrier;
 use super::connection::Connection;
 use super::sockets::listen_on;
 use super::tls::{Gate, Stream, Tls};
+use super::words::WordDesk;
 use crate::metrics::Counter;
 use crate::pipeline::Lane;
 
@@ -85,14 +86,16 @@ impl ClientPort {
 /// `backlog` is `clientPortListenBacklog`, -1 for the system's own. The connections are dealt out to `threads`.
 ///
 /// # Errors
-/// When an address cannot be had, or no thread can be made to accept.
+/// When an address cannot be had, or no thread can be made.
 pub fn listen(
     context: &Arc<ClientContext>,
     places: ClientPlaces,
     backlog: i32,
     threads: &[Handle],
 ) -> Result<(ClientPort, [Option<SocketAddr>; 2]), ListenError> {
-    let carriers: Vec<_> = threads.iter().map(|thread| carrier_on(thread, context)).collect();
+    let fail = |source| ListenError { address: places.plain.clone().unwrap_or_default(), source };
+    let words = WordDesk::open().map_err(fail)?;
+    let carriers: Vec<_> = threads.iter().map(|thread| carrier_on(thread, context, &words)).collect();
     let counts_plain = places.tls.is_some();
     let port =
         |gate| Port { context: Arc::clone(context), backlog, carriers: carriers.clone(), next: 0, gate, counts_plain };
@@ -110,9 +113,9 @@ pub fn listen(
 }
 
 /// Lets a thread carry the connections that are sent there.
-fn carrier_on(thread: &Handle, context: &Arc<ClientContext>) -> mpsc::Sender<Accepted> {
+fn carrier_on(thread: &Handle, context: &Arc<ClientContext>, words: &WordDesk) -> mpsc::Sender<Accepted> {
     let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
-    thread.spawn(carry(Arc::clone(context), receiver));
+    thread.spawn(carry(Arc::clone(context), words.clone(), receiver));
     sender
 }
 
@@ -225,8 +228,8 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
 }
 
 /// Carries the connections of one thread.
-async fn carry(context: Arc<ClientContext>, mut accepted: mpsc::Receiver<Accepted>) {
-    let carrier = Carrier::new(Arc::clone(&context.owner));
+async fn carry(context: Arc<ClientContext>, words: WordDesk, mut accepted: mpsc::Receiver<Accepted>) {
+    let carrier = Carrier::new(Arc::clone(&context.owner), words);
     tokio::spawn(Arc::clone(&carrier).run());
     while let Some(Accepted { stream, client, gate }) = accepted.recv().await {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());

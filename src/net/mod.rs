@@ -15,6 +15,7 @@ mod sasl;
 mod sockets;
 mod throttle;
 mod tls;
+mod words;
 
 pub use connections::{ConnectionLimits, Connections};
 pub use election::{ElectionNet, ElectionPort};

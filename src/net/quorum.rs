@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::timeout;
 
 use super::peers::Addresses;
@@ -468,6 +468,8 @@ async fn write_database(
         step.clear();
         let walked = database.read().continue_snapshot(start.walk, STEP_BYTES, &mut step);
         writer.write_all(&step).await?;
+        // The owner is on this thread.
+        yield_now().await;
         match walked {
             Walked::More => {}
             Walked::Done => break,

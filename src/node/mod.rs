@@ -9,6 +9,7 @@ mod server;
 mod settings;
 mod snapshots;
 mod threads;
+mod ticker;
 
 pub use clock::SystemClock;
 pub use owner::OwnerHandle;

@@ -6,25 +6,26 @@
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::task::Waker;
-use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::yield_now;
-use tokio::time::timeout;
 
 use super::rim::Rim;
+use super::ticker::Ticker;
 use crate::admin::Inspect;
 use crate::ids::ConnectionId;
 use crate::net::{Clock, Hold, Inbox, Owner};
 use crate::peer::{ExpirySets, Input, Machine, Peer, Report};
 use crate::pipeline::{Greeting, Lane, WriteRequest};
 
-/// Inputs handled before outputs are carried out: with them the log gets larger batches.
+/// Inputs taken at once.
 const INPUTS_MAX: usize = 1024;
 /// How often others go first before inputs are handled, as long as they have something to say.
 const GATHERINGS_MAX: usize = 4;
-/// The longest sleep, when nothing is due.
-const IDLE: Duration = Duration::from_secs(1);
+/// As long as they have had, about, then it is the owner's turn.
+const GATHERING_MS_MAX: u64 = 2;
+/// The longest sleep, when nothing is due, ms.
+const IDLE_MS: u64 = 1000;
 
 /// A look at the machine from outside, taken between two inputs.
 type Look = Box<dyn FnOnce(&mut Peer) + Send>;
@@ -65,6 +66,12 @@ impl OwnerHandle {
         });
         self.sender.send(Message::Inspect(look)).ok()?;
         receiver.recv().ok()
+    }
+
+    /// What tells the machine that it is time.
+    pub(super) fn tick(&self) -> impl Fn() + Send + 'static {
+        let owner = self.clone();
+        move || owner.send(Input::Tick)
     }
 
     /// Lets the owner finish what is in flight and end.
@@ -118,18 +125,16 @@ pub struct OwnerInbox {
 }
 
 impl OwnerInbox {
-    /// What has come, as soon as something has; a tick when nothing does for so long. `None` once nothing can any more.
-    async fn next(&mut self, patience: Duration) -> Option<Inputs> {
+    /// What has come, as soon as something has; `None` once nothing can any more.
+    async fn next(&mut self, clock: &dyn Clock) -> Option<Inputs> {
         let mut inputs = Inputs::default();
-        match timeout(patience, self.receiver.recv()).await {
-            Ok(message) => inputs.add(message?),
-            Err(_) => inputs.add(Message::Input(Input::Tick)),
-        }
+        inputs.add(self.receiver.recv().await?);
+        let began_ms = clock.now().steady_ms;
         // Others of this thread have something to say as well, or to send: they go first, and what they say goes along. The
         // log gets larger batches by it.
         for _ in 0..GATHERINGS_MAX {
             yield_now().await;
-            if !inputs.gather(&mut self.receiver) {
+            if !inputs.gather(&mut self.receiver) || clock.now().steady_ms > began_ms + GATHERING_MS_MAX {
                 break;
             }
         }
@@ -145,6 +150,8 @@ pub(super) struct OwnerLoop {
     pub(super) clock: Arc<dyn Clock>,
     /// Carries out what the machine wants done.
     pub(super) rim: Rim,
+    /// Says when it is time.
+    pub(super) ticker: Ticker,
 }
 
 impl OwnerLoop {
@@ -159,7 +166,8 @@ impl OwnerLoop {
             if stopping && self.peer.is_idle(self.clock.now()) {
                 break;
             }
-            let Some(inputs) = inbox.next(self.patience()).await else { break };
+            self.ticker.tick_at(self.due_ms());
+            let Some(inputs) = inbox.next(&*self.clock).await else { break };
             stopping |= inputs.stop;
             let now = self.clock.now();
             for input in inputs.list {
@@ -182,12 +190,9 @@ impl OwnerLoop {
         }
     }
 
-    fn patience(&self) -> Duration {
-        let now = self.clock.now().steady_ms;
-        match self.peer.next_deadline() {
-            Some(at) => Duration::from_millis(at.saturating_sub(now)).min(IDLE),
-            None => IDLE,
-        }
+    fn due_ms(&self) -> u64 {
+        let idle = self.clock.now().steady_ms + IDLE_MS;
+        self.peer.next_deadline().map_or(idle, |at| at.min(idle))
     }
 }
 

@@ -19,6 +19,7 @@ use super::rim::{ClientPlace, LogFiles, NO_PORT, Others, Rim, report};
 use super::settings::{EnsembleSettings, Settings};
 use super::snapshots::{Snapshots, purge_old};
 use super::threads::Threads;
+use super::ticker::Ticker;
 use crate::admin::{
     AdminRules, AdminServer, EnsembleFacts, Facts, HttpError, MetricsServer, PrometheusFacts, SharedStanding,
     TRACE_MASK, View, Words,
@@ -245,7 +246,8 @@ impl Server {
         let others = reached.map(|reached| reached.with_clients(settings, &port, client_port));
         let (rim_clients, rim_owner) = (Arc::clone(&clients), owner.clone());
         let rim = Rim { log, snapshots, owner: rim_owner, failures: fail, standing, clients: rim_clients, others };
-        let owner_loop = OwnerLoop { peer, clock, rim };
+        let ticker = Ticker::start(Arc::clone(&clock), owner.tick())?;
+        let owner_loop = OwnerLoop { peer, clock, rim, ticker };
         let owning = threads.owner.spawn(owner_loop.run(inbox));
         start_purging(settings, &disk)?;
         if let Some(metrics_server) = metrics_server {

@@ -6,9 +6,6 @@ use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 
-/// Four-letter words that are being answered at once, for the clients of one thread.
-const WORDS_MAX: usize = 4;
-
 /// The threads; they live as long as the process.
 pub(super) struct Threads {
     /// The owner's, with the connections to other servers.
@@ -41,7 +38,7 @@ fn client_threads() -> usize {
 
 /// A thread that does what is spawned on it.
 fn start(name: String) -> io::Result<Handle> {
-    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(WORDS_MAX).build()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     thread::Builder::new().name(name).spawn(move || runtime.block_on(pending::<()>()))?;
     Ok(handle)

@@ -401,7 +401,12 @@ impl SnapshotSink for LoadDatabase {
     }
 
     fn node(&mut self, path: &str, data: Option<&[u8]>, acl_key: i64, stat: &StoredStat) -> Result<(), String> {
-        self.put(path, data, acl_key, stat).map_err(|error| error.to_string())
+        let put = self.put(path, data, acl_key, stat);
+        if put.is_err() {
+            // Nothing more can come of it.
+            self.linking = None;
+        }
+        put.map_err(|error| error.to_string())
     }
 
     fn end(&mut self) -> Result<(), String> {

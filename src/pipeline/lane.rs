@@ -386,7 +386,9 @@ impl LaneState {
 
     /// Takes nothing more until the answer to a four-letter word is found.
     pub fn wait_for_words(&mut self) {
-        self.phase = LanePhase::Connecting;
+        if self.phase == LanePhase::Greeting {
+            self.phase = LanePhase::Connecting;
+        }
     }
 
     /// Gives a buffer back that was sent.

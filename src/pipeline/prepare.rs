@@ -240,7 +240,14 @@ impl Prepare {
                 Box::default()
             }
         };
-        let body = out.split().freeze();
+        // A record keeps alive what it was made in: one of a few bytes must not keep the room for a request that failed.
+        let body = if out.len() < RECORD_BYTES && out.capacity() > ARENA_BYTES {
+            let body = Bytes::copy_from_slice(&out);
+            out.clear();
+            body
+        } else {
+            out.split().freeze()
+        };
         if out.capacity() < RECORD_BYTES {
             out = BytesMut::with_capacity(ARENA_BYTES);
         }
