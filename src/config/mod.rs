@@ -63,7 +63,8 @@ pub struct Config {
     pub client_host: Option<String>,
     /// `clientPortListenBacklog`; -1 is the system's own.
     pub listen_backlog: i32,
-    /// `zookeeper.nio.numSelectorThreads`: threads that carry connections; `None`: half of the cores.
+    /// `zookeeper.nio.numSelectorThreads`: threads that carry connections; `None`: half of the cores. One alone also does
+    /// all else but the log.
     pub client_threads: Option<usize>,
     /// `tickTime`, ms.
     pub tick_ms: u64,

@@ -1,7 +1,7 @@
 //! The log file that is being written: how it comes to be, grows, and takes a batch.
 //!
-//! A batch goes in with one write and one flush. Until both have returned, and for a new file its name stands in the
-//! directory, the batch is not there: [`Segments::append`] may fail at any step and be called again with the same
+//! A batch goes in with one flush. Until that has returned, and for a new file its name stands in the directory, the
+//! batch is not there: [`Segments::append`] may fail at any step and be called again with the same
 //! batch, and writes the same bytes to the same place.
 
 use std::io::{self, ErrorKind};

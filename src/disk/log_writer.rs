@@ -1,4 +1,4 @@
-//! The thread that writes the txn log: it takes all txns that wait, writes them with one call, flushes once, and says
+//! The thread that writes the txn log: it takes all txns that wait, writes them in one go, flushes once, and says
 //! so. Under load batches grow by themselves, since txns gather while the flush before is under way.
 //!
 //! A full disk is waited out: nothing was promised, nothing is lost. A failed write or flush is final: what the file
