@@ -1,10 +1,9 @@
 //! The txn log's files as the system has them.
 //!
 //! A log is written once, from its beginning to its end, flushed after each batch, and hardly ever read. So its bytes go
-//! past the page cache where the file system lets them (`O_DIRECT`): copying them there, and finding them there again in
-//! order to flush them, is half of what a flush costs a processor. Such writes are whole blocks, so the last one, which
-//! is seldom full, is kept and written again with what comes behind it; what a block has behind the end are the zeros
-//! that are in the file anyway.
+//! past the page cache where the file system lets them (`O_DIRECT`): they need not be copied there and found again when
+//! they are flushed (docs/performance.md). Such writes are whole blocks, so the last one, which is seldom full, is kept
+//! and written again with what comes behind it; what a block has behind the end are the zeros that are in the file anyway.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
