@@ -4,12 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread;
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -83,7 +82,8 @@ impl ClientPort {
 }
 
 /// Opens the ports for clients, and answers where they are, the client port first; nowhere until it moves, if there is none.
-/// `backlog` is `clientPortListenBacklog`, -1 for the system's own. The connections are dealt out to `threads`.
+/// `backlog` is `clientPortListenBacklog`, -1 for the system's own. The thread `accepting` deals the connections out to
+/// `threads`.
 ///
 /// # Errors
 /// When an address cannot be had, or no thread can be made.
@@ -91,22 +91,31 @@ pub fn listen(
     context: &Arc<ClientContext>,
     places: ClientPlaces,
     backlog: i32,
+    accepting: &Handle,
     threads: &[Handle],
 ) -> Result<(ClientPort, [Option<SocketAddr>; 2]), ListenError> {
     let fail = |source| ListenError { address: places.plain.clone().unwrap_or_default(), source };
     let words = WordDesk::open().map_err(fail)?;
     let carriers: Vec<_> = threads.iter().map(|thread| carrier_on(thread, context, &words)).collect();
     let counts_plain = places.tls.is_some();
-    let port =
-        |gate| Port { context: Arc::clone(context), backlog, carriers: carriers.clone(), next: 0, gate, counts_plain };
+    let at_home = threads.iter().all(|thread| thread.id() == accepting.id());
+    let port = |gate| Port {
+        context: Arc::clone(context),
+        backlog,
+        carriers: carriers.clone(),
+        next: 0,
+        at_home,
+        gate,
+        counts_plain,
+    };
     let gate = match &places.tls {
         Some(tls) if places.either => Gate::Either(Arc::clone(tls)),
         Some(_) | None => Gate::Plain,
     };
-    let (place, bound) = open("accept", port(gate), places.plain.clone())?;
+    let (place, bound) = open(accepting, port(gate), places.plain.clone())?;
     let secure = places.tls.as_ref().zip(places.secure.clone());
     let (secure, bound_secure) = match secure {
-        Some((tls, address)) => open("accept-secure", port(Gate::Secure(Arc::clone(tls))), Some(address))?,
+        Some((tls, address)) => open(accepting, port(Gate::Secure(Arc::clone(tls))), Some(address))?,
         None => (watch::channel(None).0, None),
     };
     Ok((ClientPort { place: Arc::new(place), secure: Arc::new(secure) }, [bound, bound_secure]))
@@ -119,38 +128,31 @@ fn carrier_on(thread: &Handle, context: &Arc<ClientContext>, words: &WordDesk) -
     sender
 }
 
-/// One port, on a thread of its own.
+/// One port, served by `thread`.
 fn open(
-    name: &str,
+    thread: &Handle,
     port: Port,
     address: Option<String>,
 ) -> Result<(watch::Sender<Option<String>>, Option<SocketAddr>), ListenError> {
     let fail = |source| ListenError { address: address.clone().unwrap_or_default(), source };
-    let runtime = runtime().map_err(fail)?;
     let listener = match &address {
-        Some(address) => Some(runtime.block_on(listen_on(address, port.backlog)).map_err(fail)?),
+        Some(address) => Some(thread.block_on(listen_on(address, port.backlog)).map_err(fail)?),
         None => None,
     };
     let bound = listener.as_ref().map(TcpListener::local_addr).transpose().map_err(fail)?;
     let (place, wanted) = watch::channel(address.clone());
-    spawn(name.to_owned(), runtime, port.serve(listener, wanted)).map_err(fail)?;
+    thread.spawn(port.serve(listener, wanted));
     Ok((place, bound))
 }
 
-fn runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
-}
-
-fn spawn(name: String, runtime: Runtime, work: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name(name).spawn(move || runtime.block_on(work)).map(drop)
-}
-
-/// The thread that accepts connections, wherever that is.
+/// Accepts connections, wherever that is.
 struct Port {
     context: Arc<ClientContext>,
     backlog: i32,
     carriers: Vec<mpsc::Sender<Accepted>>,
     next: usize,
+    /// Whether the thread that accepts is the one that carries.
+    at_home: bool,
     gate: Gate,
     /// As in the reference, connections without TLS are counted where there is TLS.
     counts_plain: bool,
@@ -158,9 +160,15 @@ struct Port {
 
 /// A connection on its way to the thread that carries it.
 struct Accepted {
-    stream: std::net::TcpStream,
+    stream: Arrived,
     client: SocketAddr,
     gate: Gate,
+}
+
+/// A connection, and where it was accepted: by the thread that carries it, or by another, which wants to know no more of it.
+enum Arrived {
+    Here(TcpStream),
+    Elsewhere(std::net::TcpStream),
 }
 
 impl Port {
@@ -202,9 +210,12 @@ impl Port {
     }
 
     async fn hand_over(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
-        let gate = self.gate.clone();
-        match accepted.and_then(|(stream, client)| Ok(Accepted { stream: stream.into_std()?, client, gate })) {
-            Ok(accepted) => {
+        let arrived = |stream: TcpStream| {
+            if self.at_home { Ok(Arrived::Here(stream)) } else { stream.into_std().map(Arrived::Elsewhere) }
+        };
+        match accepted.and_then(|(stream, client)| Ok((arrived(stream)?, client))) {
+            Ok((stream, client)) => {
+                let accepted = Accepted { stream, client, gate: self.gate.clone() };
                 if self.counts_plain && matches!(self.gate, Gate::Plain) {
                     count_plain(&self.context, accepted.client);
                 }
@@ -299,8 +310,12 @@ fn count_plain(context: &ClientContext, client: SocketAddr) {
     count.fetch_add(1, Relaxed);
 }
 
-fn set_up(stream: std::net::TcpStream, keep_alive: bool) -> io::Result<TcpStream> {
+fn set_up(stream: Arrived, keep_alive: bool) -> io::Result<TcpStream> {
+    let stream = match stream {
+        Arrived::Here(stream) => stream,
+        Arrived::Elsewhere(stream) => TcpStream::from_std(stream)?,
+    };
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_keepalive(keep_alive)?;
-    TcpStream::from_std(stream)
+    Ok(stream)
 }

@@ -241,7 +241,8 @@ impl Server {
             tls: secrets.clients.clone(),
             either: settings.tls.client_unification,
         };
-        let (port, [address, secure]) = listen(&clients, places, settings.backlog, &threads.clients)?;
+        let (port, [address, secure]) =
+            listen(&clients, places, settings.backlog, &threads.accepting, &threads.clients)?;
         secrets.keep_reloading(&settings.tls)?;
         let others = reached.map(|reached| reached.with_clients(settings, &port, client_port));
         let (rim_clients, rim_owner) = (Arc::clone(&clients), owner.clone());

@@ -12,21 +12,26 @@ pub(super) struct Threads {
     pub(super) owner: Handle,
     /// Those that carry clients.
     pub(super) clients: Vec<Handle>,
+    /// The one that accepts them.
+    pub(super) accepting: Handle,
 }
 
 impl Threads {
-    /// `clients` (`nio.numSelectorThreads`) carry clients, or as many as there are cores for. One alone is the owner's own:
-    /// then a request and its answer need no switch between threads but to the log's and back.
+    /// `clients` (`nio.numSelectorThreads`) carry clients, or as many as there are cores for. One alone is the owner's own, and
+    /// accepts them too: then nothing of theirs needs a switch between threads but a write, to the log's and back.
     ///
     /// # Errors
     /// When the system has no thread.
     pub(super) fn start(clients: Option<usize>) -> io::Result<Self> {
         let owner = start("owner".to_owned())?;
-        let clients = match clients.unwrap_or_else(client_threads) {
-            0 | 1 => vec![owner.clone()],
-            count => (0..count).map(|number| start(format!("clients-{number}"))).collect::<io::Result<_>>()?,
+        let (clients, accepting) = match clients.unwrap_or_else(client_threads) {
+            0 | 1 => (vec![owner.clone()], owner.clone()),
+            count => {
+                let clients = (0..count).map(|number| start(format!("clients-{number}"))).collect::<io::Result<_>>()?;
+                (clients, start("accept".to_owned())?)
+            }
         };
-        Ok(Self { owner, clients })
+        Ok(Self { owner, clients, accepting })
     }
 }
 
