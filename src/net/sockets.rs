@@ -159,6 +159,7 @@ fn bind_to(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, Ordering};
 
     use parking_lot::Mutex;
 
@@ -176,9 +177,15 @@ mod tests {
         (listener, address)
     }
 
-    /// Nobody listens there any more.
+    /// Nobody listens there any more, and no connection goes out from there: those have higher ports.
     async fn gone() -> SocketAddr {
-        listener().await.1
+        static NEXT: AtomicU16 = AtomicU16::new(20_000);
+        loop {
+            let port = NEXT.fetch_add(1, Ordering::Relaxed);
+            if listen_on(&format!("0.0.0.0:{port}"), -1).await.is_ok() {
+                return ([127, 0, 0, 1], port).into();
+            }
+        }
     }
 
     /// Names that mean what the test says.
