@@ -34,6 +34,17 @@ pub enum Mode {
     Floor,
 }
 
+/// What one of several processes does in a `watch`: one has not always descriptors for all watchers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Part {
+    /// There is only this one.
+    All,
+    /// It makes the znodes, writes each once for every line on standard input, and removes them in the end.
+    Write,
+    /// It registers `--connections` watchers for every line, and waits for their events.
+    Watch,
+}
+
 /// Where a connection goes, and from which address of this machine if that matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Route {
@@ -98,7 +109,7 @@ pub struct BenchArgs {
     /// fill: what the tree looks like.
     #[arg(long, value_enum, default_value = "flat")]
     pub shape: Shape,
-    /// load: also report each second by itself.
+    /// load: also report each second by itself, and say on standard error when the first one begins.
     #[arg(long)]
     pub per_second: bool,
     /// idle and watch: sessions that are opened at the same time. Apache's listen backlog is 50.
@@ -107,6 +118,10 @@ pub struct BenchArgs {
     /// watch: seconds to wait with all watches in place before anything is written.
     #[arg(long, default_value_t = 0.0)]
     pub hold: f64,
+    /// watch: what this process does when several share the work. It then takes cues from standard input until that is
+    /// closed, and says on standard error when it has done what.
+    #[arg(long, value_enum, default_value = "all")]
+    pub part: Part,
     /// slow: bytes a second that each client reads.
     #[arg(long, default_value_t = 0)]
     pub read_rate: u64,
