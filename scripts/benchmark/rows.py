@@ -127,8 +127,8 @@ WATCH = [
     Row("watch-1x1000", "watch", "one znode with {watchers:,} watchers", WATCH_FIGURES, watch(1000, 1, 20), FEW, timed=False),
     Row("watch-1000x1", "watch", "1,000 znodes with one watcher", WATCH_FIGURES, watch(1, 1000, 20), FEW, timed=False),
     Row("watch-1000x100", "watch", "1,000 znodes with 100 watchers", WATCH_FIGURES, watch(100, 1000, 3), MANY, timed=False),
-    Row("watch-1x100000", "watch", "one znode with {watchers:,} watchers", WATCH_FIGURES, watch(100_000, 1, 3),
-        MANY | {"last_event_ms": aims.most(1000, "ms")}, timed=False),
+    Row("watch-1x100000", "watch", "one znode with {watchers:,} watchers, servers: {processes}", WATCH_FIGURES,
+        watch(100_000, 1, 3), MANY | {"last_event_ms": aims.most(1000, "ms")}, timed=False),
 ]
 
 START = Figure("start from a snapshot until the last znode is read", "start_seconds", "s")
@@ -164,7 +164,7 @@ TREE = [
 ]
 
 IDLE = [
-    Row("idle", "idle", "{sessions:,} idle sessions", (
+    Row("idle", "idle", "{sessions:,} idle sessions, servers: {processes}", (
         Figure("resident memory each", "resident_bytes_per_session", "bytes"),
         Figure("live memory each (Apache: heap after a full collection)", "live_bytes_per_session", "bytes"),
         Figure("CPU per ping", "server_cpu_us_per_ping", "µs"),
