@@ -155,7 +155,7 @@ fn arguments_that_do_not_fit_are_refused() {
         "--root /",
         "--ops multi100 --size 20000",
         "--seconds 1e9",
-        "--rate 9",
+        "--rate 6",
         "--rate 0",
     ] {
         let parsed = Cli::parse_from(std::iter::once("bench").chain(bad.split(' '))).bench;
