@@ -88,7 +88,8 @@ def one_server(bench, row, kind, number, trouble, trouble_seconds):
         servers.kill_all(generators)
         server.remove()
     bench.keep(row, kind, number, report | {
-        "trouble_seconds": trouble_seconds, "write_max_ms": writes["max_us"] / 1000, "writes": writes,
+        "trouble_seconds": trouble_seconds, "get_max_ms": report["load"]["max_us"] / 1000,
+        "write_max_ms": writes["max_us"] / 1000, "writes": writes,
     }, writers)
 
 

@@ -211,6 +211,7 @@ DISK_FIGURES = (
     Figure("throughput of gets without it", "rate_before", "/s", True),
     Figure("throughput of gets with it", "rate_during", "/s", True),
     Figure("the least in any second of it", "least_rate_during", "/s", True),
+    Figure("longest get", "get_max_ms", "ms"),
     Figure("longest write", "write_max_ms", "ms"),
     Figure("server's memory grows by", "grown_bytes_during", "MB", scale=1e6),
 )
