@@ -18,8 +18,9 @@ COMPILE_SECONDS_MAX = 60
 SLOW_MS = 100
 STUCK_SECONDS, STUCK_SECONDS_QUICK = 10, 3
 # Beside gets: connections that write, and how often all together. That costs the gets little, and the same with a disk that
-# is slow as without. When it hangs, soon each of 400 has a write that waits for it, or 8,000 have one after the other.
-WRITERS = {"disk-slow": (8, 40), "disk-stuck": (400, 400), "disk-stuck-many": (8000, 800)}
+# is slow as without: nobody's write is due before the one before it is through two flushes. When the disk hangs, soon each of
+# 400 has a write that waits for it, or 8,000 have one after the other.
+WRITERS = {"disk-slow": (8, 20), "disk-stuck": (400, 400), "disk-stuck-many": (8000, 800)}
 # Writers start before the load beside them and end after it.
 SPARE_SECONDS = 4
 WAIT_SECONDS_MAX = 200

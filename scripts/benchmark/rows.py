@@ -224,7 +224,7 @@ ROBUST = [
         Figure(f"{title}, {what}", f"{key}_{phase}", unit, key == "rate", scale)
         for key, title, unit, scale in [("rate", "throughput", "/s", 1), ("leader_bytes", "leader's memory", "MB", 1e6)]
         for phase, what in PHASES), floor=False),
-    Row("disk-slow", "robust", "each flush of the log takes 100 ms longer, beside get 64 × 1 and 40 writes/s", DISK_FIGURES,
+    Row("disk-slow", "robust", "each flush of the log takes 100 ms longer, beside get 64 × 1 and 20 writes/s", DISK_FIGURES,
         floor=False),
     Row("disk-stuck", "robust", "the disk hangs for {trouble_seconds:g} s, beside get 64 × 1 and 400 writes/s of 400 clients",
         DISK_FIGURES, floor=False),
