@@ -1,12 +1,15 @@
-"""Sessions that only ping: memory and CPU time for each, and how fast they are opened. Several generators hold them."""
+"""Sessions that only ping: memory and CPU time for each, and how fast they are opened. Several generators hold them.
+
+What one server may not hold is dealt out to several, each by itself, all at the same time.
+"""
 
 import time
 
 from . import servers
 from .bench import thread_seconds
-from .loads import CONNECTIONS_PER_SOURCE, DESCRIPTORS_SPARE
+from .loads import CONNECTIONS_PER_SOURCE, shares
 
-# Of all generators together: below Apache's listen backlog of 50, or connects wait for seconds.
+# Of all generators of a server together: below Apache's listen backlog of 50, or connects wait for seconds.
 OPENING = 32
 PINGS_PER_TIMEOUT = 3
 # The generators are not ready at the same moment.
@@ -16,18 +19,20 @@ BASE_SECONDS = 3
 
 def measure(bench, rows):
     (row,) = rows
+    share = shares(bench.options.sessions, bench.options.per_process)
     for number in range(1, bench.options.rounds + 1):
         for kind in bench.contenders:
-            server = bench.make(kind)
+            server = servers.Several([bench.make(kind) for _ in share])
             try:
                 server.start()
-                bench.keep(row, kind, number, hold(bench.options, server))
+                bench.keep(row, kind, number, hold(bench.options, server, share))
             finally:
                 server.remove()
 
 
-def hold(options, server):
-    sessions = min(options.sessions, options.descriptors - DESCRIPTORS_SPARE)
+def hold(options, server, share):
+    """Each member of `server` holds its share of the sessions."""
+    sessions = sum(share)
     # The first session must not expire before the last is open, nor may pings be too rare to be counted.
     timeout_ms = 120_000 if sessions > 5000 else 15_000
     quiet = 10 if options.quick else 30
@@ -35,11 +40,10 @@ def hold(options, server):
     generators = []
     try:
         began = time.monotonic()
-        generators = start_all(server, sessions, quiet, timeout_ms)
+        for member, some in zip(server.members, share):
+            generators += start_all(member, some, quiet, timeout_ms, len(generators))
         for generator in generators:
-            line = generator.stderr.readline()
-            if not line.startswith("holding"):
-                raise RuntimeError(f"idle sessions: {line}{generator.stderr.read()}")
+            servers.said(generator, "holding")
         opened = time.monotonic() - began
         grown = server.resident() - resident
         # The collection that finds the live heap costs CPU: look at the CPU before it.
@@ -48,13 +52,11 @@ def hold(options, server):
         for generator in generators:
             servers.finish_bench(generator, quiet + SPARE_SECONDS + 300)
     finally:
-        for generator in generators:
-            if generator.poll() is None:
-                generator.kill()
-                generator.wait(timeout=30)
+        servers.kill_all(generators)
     pings_per_second = sessions * PINGS_PER_TIMEOUT / (timeout_ms / 1000)
     return {
         "sessions": sessions,
+        "processes": len(share),
         "opened_per_second": sessions / opened,
         "resident_bytes_per_session": grown / sessions,
         "live_bytes_per_session": live / sessions,
@@ -63,13 +65,14 @@ def hold(options, server):
     }
 
 
-def start_all(server, sessions, quiet, timeout_ms):
-    count = -(-sessions // CONNECTIONS_PER_SOURCE)
-    shares = [sessions // count + (i < sessions % count) for i in range(count)]
+def start_all(server, sessions, quiet, timeout_ms, first):
+    """Generators that hold so many sessions of one server; `first` source addresses are taken by others."""
+    share = shares(sessions, CONNECTIONS_PER_SOURCE)
+    opening = max(1, OPENING // len(share))
     return [server.start_bench([
-        "idle", "--connections", str(share), "--source", f"127.0.0.{2 + i}", "--opening", str(max(1, OPENING // count)),
-        "--seconds", str(quiet + SPARE_SECONDS), "--timeout-ms", str(timeout_ms),
-    ]) for i, share in enumerate(shares)]
+        "idle", "--connections", str(some), "--source", f"127.0.0.{2 + first + i}", "--opening", str(opening), "--seconds",
+        str(quiet + SPARE_SECONDS), "--timeout-ms", str(timeout_ms),
+    ]) for i, some in enumerate(share)]
 
 
 def busy_share(server, seconds):

@@ -4,8 +4,6 @@ import os
 import statistics
 import time
 
-# Descriptors beside those of the connections, in a server and in the generator.
-DESCRIPTORS_SPARE = 500
 # One address of this machine has ports for so many connections to one server.
 CONNECTIONS_PER_SOURCE = 12_000
 SESSION_MS = 600_000
@@ -34,10 +32,6 @@ def arguments(options, row):
     """The generator's arguments: the row's own, how long, and what many connections need."""
     args = list(row.args)
     connections = int(value_of(args, "--connections"))
-    allowed = options.descriptors - DESCRIPTORS_SPARE
-    if connections > allowed:
-        args[args.index("--connections") + 1] = str(allowed)
-        connections = allowed
     if connections > CONNECTIONS_PER_SOURCE:
         args += ["--source", sources(connections), "--timeout-ms", str(SESSION_MS)]
     if row.count:
@@ -54,9 +48,15 @@ def value_of(args, name):
     return args[args.index(name) + 1]
 
 
-def sources(connections, first=2):
-    """Addresses of this machine, enough for so many connections."""
-    return ",".join(f"127.0.0.{first + i}" for i in range(-(-connections // CONNECTIONS_PER_SOURCE)))
+def sources(connections, first=0):
+    """Addresses of this machine, enough for so many connections; `first` are taken by others."""
+    return ",".join(f"127.0.0.{2 + first + i}" for i in range(-(-connections // CONNECTIONS_PER_SOURCE)))
+
+
+def shares(total, most):
+    """Deals `total` out to as few as can be, each with `most` at most."""
+    count = -(-total // most)
+    return [total // count + (i < total % count) for i in range(count)]
 
 
 def flush_us(directory):

@@ -13,17 +13,18 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from . import failover, fills, idle, latency, loads, robust, rows, scaling, servers, table
+from . import failover, fills, idle, latency, loads, robust, rows, scaling, servers, table, watches
 from .bench import Bench, raise_descriptors
 from .record import Record, progress
 
 ROOT = Path(__file__).resolve().parents[2]
-# 100,000 watchers, each with a connection, and what a server has beside them.
+# 100,000 watchers, each with a connection, in one server; and what a server or a generator has beside them.
 DESCRIPTORS = 110_000
+DESCRIPTORS_SPARE = 500
 
 MEASURES = {
     "standalone": loads.measure, "operations": loads.measure, "three": loads.measure, "one": loads.measure,
-    "big": loads.measure, "watch": loads.measure, "memory": fills.measure, "tree": fills.measure, "idle": idle.measure,
+    "big": loads.measure, "watch": watches.measure, "memory": fills.measure, "tree": fills.measure, "idle": idle.measure,
     "latency": latency.measure, "failover": failover.measure, "robust": robust.measure, "scaling": scaling.measure,
     "scaling-large": scaling.measure,
 }
@@ -53,6 +54,8 @@ def main(doc):
 def measure_all(options, record):
     """Measures what is wanted, and goes on with the next group when one fails; whether one did."""
     options.descriptors = raise_descriptors(DESCRIPTORS)
+    allowed = options.descriptors - DESCRIPTORS_SPARE
+    options.per_process = min(options.per_process or allowed, allowed)
     wanted = wanted_rows(options)
     record.begin(conditions(options))
     directory = tempfile.mkdtemp(prefix="zkd-bench-", dir=options.dir)
@@ -84,7 +87,10 @@ def parse_options(doc):
     parser.add_argument("--seconds", type=float, help="measured seconds of each run (default 8, quick 1)")
     parser.add_argument("--warmup", type=float, help="seconds of load before a server's first row (default 8, quick 1)")
     parser.add_argument("--znodes", type=int, help="znodes of large trees (default 1000000, quick 50000)")
-    parser.add_argument("--sessions", type=int, help="idle sessions (default 50000, quick 2000)")
+    parser.add_argument("--sessions", type=positive, help="idle sessions (default 50000, quick 2000)")
+    parser.add_argument("--watchers", type=positive, help="watchers of one znode at most (default 100000, quick 2000)")
+    parser.add_argument("--per-process", type=positive,
+                        help="connections of one process at most (default: what the limit of open files allows)")
     parser.add_argument("--failovers", type=int, help="leaders that go, of each kind and in each way (default 20, quick 2)")
     parser.add_argument("--share", type=float, default=0.7, help="latency: the rate as a share of zkd's most (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="does each row work? The figures mean little")
@@ -99,7 +105,7 @@ def parse_options(doc):
         list_rows()
         sys.exit()
     for name, usual, quick in [("rounds", 3, 1), ("seconds", 8, 1), ("warmup", 8, 1), ("znodes", 1_000_000, 50_000),
-                               ("sessions", 50_000, 2000), ("failovers", 20, 2)]:
+                               ("sessions", 50_000, 2000), ("watchers", 100_000, 2000), ("failovers", 20, 2)]:
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else usual)
     options.apache = [] if options.apache == "none" else options.apache.split(",")
@@ -115,6 +121,13 @@ def parse_options(doc):
     options.java_options = shlex.split(options.java_options)
     options.bench = shlex.split(options.bench) if options.bench else [options.zkd, "bench"]
     return options
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not above 0")
+    return value
 
 
 def ports(text):

@@ -1,8 +1,9 @@
-"""What others notice of a client that does not read, and an ensemble of a follower that stands still."""
+"""What others notice of a client that does not read, and an ensemble of a follower that stands still; disks has those of a
+disk that does not answer."""
 
 import signal
 
-from . import servers
+from . import disks, servers
 
 # A slow client holds on so much longer than the load beside it takes to start and end.
 SPARE_SECONDS = 4
@@ -12,10 +13,7 @@ def measure(bench, rows):
     for row in rows:
         for number in range(1, bench.options.rounds + 1):
             for kind in bench.contenders:
-                if row.name == "follower-stopped":
-                    stopped_follower(bench, row, kind, number)
-                else:
-                    slow_client(bench, row, kind, number)
+                MEASURES[row.name](bench, row, kind, number)
 
 
 def load(options, ops):
@@ -51,3 +49,10 @@ def stopped_follower(bench, row, kind, number):
             report |= {f"rate_{phase}": done["ops_per_second"], f"p99_us_{phase}": done["p99_us"],
                        f"leader_bytes_{phase}": leader.resident()}
     bench.keep(row, kind, number, report, args)
+
+
+MEASURES = {
+    "never-reads": slow_client, "reads-slowly": slow_client, "follower-stopped": stopped_follower,
+    "disk-slow": disks.slow, "disk-stuck": disks.stuck, "disk-stuck-many": disks.stuck,
+    "follower-disk-slow": disks.slow_follower,
+}

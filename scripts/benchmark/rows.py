@@ -127,8 +127,8 @@ WATCH = [
     Row("watch-1x1000", "watch", "one znode with {watchers:,} watchers", WATCH_FIGURES, watch(1000, 1, 20), FEW, timed=False),
     Row("watch-1000x1", "watch", "1,000 znodes with one watcher", WATCH_FIGURES, watch(1, 1000, 20), FEW, timed=False),
     Row("watch-1000x100", "watch", "1,000 znodes with 100 watchers", WATCH_FIGURES, watch(100, 1000, 3), MANY, timed=False),
-    Row("watch-1x100000", "watch", "one znode with {watchers:,} watchers", WATCH_FIGURES, watch(100_000, 1, 3),
-        MANY | {"last_event_ms": aims.most(1000, "ms")}, timed=False),
+    Row("watch-1x100000", "watch", "one znode with {watchers:,} watchers, servers: {processes}", WATCH_FIGURES,
+        watch(100_000, 1, 3), MANY | {"last_event_ms": aims.most(1000, "ms")}, timed=False),
 ]
 
 START = Figure("start from a snapshot until the last znode is read", "start_seconds", "s")
@@ -164,7 +164,7 @@ TREE = [
 ]
 
 IDLE = [
-    Row("idle", "idle", "{sessions:,} idle sessions", (
+    Row("idle", "idle", "{sessions:,} idle sessions, servers: {processes}", (
         Figure("resident memory each", "resident_bytes_per_session", "bytes"),
         Figure("live memory each (Apache: heap after a full collection)", "live_bytes_per_session", "bytes"),
         Figure("CPU per ping", "server_cpu_us_per_ping", "µs"),
@@ -205,6 +205,16 @@ SLOW_FIGURES = (
     Figure("throughput of others with it", "ops_per_second", "/s", True),
     Figure("server's memory grows by", "grown_bytes", "MB", scale=1e6),
 )
+DISK_FIGURES = (
+    Figure("p99 of gets without it", "p99_us_before", "µs"),
+    Figure("p99 of gets with it", "p99_us_during", "µs"),
+    Figure("throughput of gets without it", "rate_before", "/s", True),
+    Figure("throughput of gets with it", "rate_during", "/s", True),
+    Figure("the least in any second of it", "least_rate_during", "/s", True),
+    Figure("longest get", "get_max_ms", "ms"),
+    Figure("longest write", "write_max_ms", "ms"),
+    Figure("server's memory grows by", "grown_bytes_during", "MB", scale=1e6),
+)
 PHASES = [("before", "all three run"), ("during", "one stopped"), ("after", "it goes on")]
 ROBUST = [
     Row("never-reads", "robust", "a client that never reads, beside get 64 × 1", SLOW_FIGURES, ("slow",), floor=False),
@@ -214,6 +224,19 @@ ROBUST = [
         Figure(f"{title}, {what}", f"{key}_{phase}", unit, key == "rate", scale)
         for key, title, unit, scale in [("rate", "throughput", "/s", 1), ("leader_bytes", "leader's memory", "MB", 1e6)]
         for phase, what in PHASES), floor=False),
+    Row("disk-slow", "robust", "each flush of the log takes 100 ms longer, beside get 64 × 1 and 20 writes/s", DISK_FIGURES,
+        floor=False),
+    Row("disk-stuck", "robust", "the disk hangs for {trouble_seconds:g} s, beside get 64 × 1 and 400 writes/s of 400 clients",
+        DISK_FIGURES, floor=False),
+    Row("disk-stuck-many", "robust", "the disk hangs for {trouble_seconds:g} s, beside get 64 × 1 and 800 writes/s of 8,000 clients",
+        DISK_FIGURES, floor=False),
+    Row("follower-disk-slow", "robust", "each flush of one follower takes 100 ms longer, under set 1 KiB, 64 × 1 to the other two",
+        tuple(
+            Figure(f"{title}, {what}", f"{key}_{phase}", unit, key == "rate", scale)
+            for key, title, unit, scale in [("rate", "throughput", "/s", 1), ("p99_us", "p99", "µs", 1),
+                                            ("peak_bytes", "leader's memory at most", "MB", 1e6),
+                                            ("follower_bytes", "that follower's memory in the end", "MB", 1e6)]
+            for phase, what in [("before", "before"), ("during", "meanwhile"), ("after", "after it")]), floor=False),
 ]
 
 PER_CONNECTION = Figure("memory per connection", "bytes_per_item", "bytes")

@@ -5,7 +5,7 @@ Memory comes first, before anything else has made the server grow; then, once it
 
 from . import servers
 from .fills import FILL_SECONDS_MAX
-from .loads import CONNECTIONS_PER_SOURCE, DESCRIPTORS_SPARE, SESSION_MS, sources
+from .loads import CONNECTIONS_PER_SOURCE, SESSION_MS, sources
 
 SECONDS_MAX = 4
 # No more than so many bytes of data in a tree of large znodes.
@@ -69,7 +69,7 @@ class Parts:
 
 
 def connections(parts, server, count):
-    count = min(count, parts.options.descriptors - DESCRIPTORS_SPARE)
+    count = min(count, parts.options.per_process)
     many = ["--source", sources(count)] if count > CONNECTIONS_PER_SOURCE else []
     report, common = {}, ["--connections", str(count), "--timeout-ms", str(SESSION_MS), *many]
     if count >= CONNECTIONS_WEIGHED_MIN:

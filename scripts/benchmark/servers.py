@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import random
 import re
 import shlex
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -28,6 +30,8 @@ STOP_SECONDS_MAX = 60
 LOOK_AGAIN_SECONDS = 0.002
 # Sessions of a measurement must not expire because it is slow.
 SESSION_MS_MAX = 600_000
+# A generator says within so long that it is ready, or has done what it was told to.
+SAYS_SECONDS_MAX = 600
 
 _taken = set()
 
@@ -56,7 +60,8 @@ def status_bytes(pid, field):
 
 
 class Server:
-    """One server process with a data directory of its own. `extra` holds further keys of zoo.cfg."""
+    """One server process with a data directory of its own. `extra` holds further keys of zoo.cfg, `environment` further
+    variables of the process."""
 
     name = ""
 
@@ -67,6 +72,7 @@ class Server:
         self.data.mkdir(parents=True)
         self.port = free_port(ports)
         self.extra = {}
+        self.environment = {}
         self.process = None
         self.ensemble_lines = []
 
@@ -112,7 +118,8 @@ class Server:
     def launch(self):
         command = self.command()
         with open(self.directory / "log", "ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env=os.environ | self.environment)
 
     def wait(self, path):
         """Until it answers a read of `path`, or has ended."""
@@ -162,16 +169,14 @@ class Server:
         return json.loads(done.stdout)
 
     def start_bench(self, args):
-        """Starts the load generator; finish_bench takes its report."""
-        return subprocess.Popen(self.bench_command(args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        """Starts the load generator; `said` reads what it tells meanwhile, `cue` answers, finish_bench takes its report."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(self.bench_command(args), stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
     def start_holding(self, args):
         """The same for a mode that says when it has reached what it then holds; returns at that moment."""
         process = self.start_bench(args)
-        line = process.stderr.readline()
-        if not line.startswith("holding"):
-            process.kill()
-            raise RuntimeError(f"{shlex.join(process.args)}\n{line}{process.communicate(timeout=30)[1][-2000:]}")
+        said(process, "holding")
         return process
 
     def bench_command(self, args):
@@ -194,9 +199,50 @@ class Server:
     def resident(self):
         return sum(status_bytes(pid, "VmRSS") for pid in self.pids)
 
+    def peak(self):
+        """The most resident memory since the start, or since reset_peak."""
+        return sum(status_bytes(pid, "VmHWM") for pid in self.pids)
+
+    def reset_peak(self):
+        for pid in self.pids:
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
     def live(self):
         """Bytes that live data takes, as kindly to the server as can be measured: its resident memory."""
         return self.resident()
+
+
+def said(process, word, seconds_max=SAYS_SECONDS_MAX):
+    """Waits for the next line of a generator, which must begin with this word; what stands behind it."""
+    watchdog = threading.Timer(seconds_max, process.kill)
+    watchdog.start()
+    try:
+        line = process.stderr.readline()
+    finally:
+        watchdog.cancel()
+    if not line.startswith(word):
+        process.kill()
+        raise RuntimeError(f"{shlex.join(process.args)}\n{line}{process.communicate(timeout=30)[1][-2000:]}")
+    return line.removeprefix(word).strip()
+
+
+def cue(process):
+    """Lets a generator that takes cues do the next thing."""
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def no_more_cues(process):
+    process.stdin.close()
+    process.stdin = None
+
+
+def kill_all(processes):
+    """Ends those generators that have not ended."""
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait(timeout=30)
 
 
 def finish_bench(process, seconds_max):
@@ -269,18 +315,14 @@ class Apache(Server):
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
-class Ensemble(Server):
+class Several(Server):
     """Several servers of one kind as one: connections are dealt out to them, their CPU times are added."""
 
-    def __init__(self, members, ports):
+    def __init__(self, members):
         self.members = members
         self.bench = members[0].bench
         self.name = members[0].name
         self.directory = members[0].directory
-        lines = [f"server.{n}=127.0.0.1:{free_port(ports)}:{free_port(ports)}" for n in range(1, len(members) + 1)]
-        for number, member in enumerate(members, 1):
-            member.ensemble_lines = ["initLimit=60", "syncLimit=5", *lines]
-            (member.data / "myid").write_text(f"{number}\n")
 
     @property
     def address(self):
@@ -302,18 +344,6 @@ class Ensemble(Server):
         for member in self.members:
             member.wait(path)
 
-    def leader(self):
-        return next(member for member in self.members if member.mode() == "leader")
-
-    def followers(self):
-        return [member for member in self.members if member.mode() == "follower"]
-
-    def only(self, members):
-        """The same ensemble, of which the generator knows these members."""
-        some = copy.copy(self)
-        some.members = members
-        return some
-
     def live(self):
         return sum(member.live() for member in self.members)
 
@@ -328,3 +358,24 @@ class Ensemble(Server):
     def remove(self):
         for member in self.members:
             member.remove()
+
+
+class Ensemble(Several):
+    def __init__(self, members, ports):
+        super().__init__(members)
+        lines = [f"server.{n}=127.0.0.1:{free_port(ports)}:{free_port(ports)}" for n in range(1, len(members) + 1)]
+        for number, member in enumerate(members, 1):
+            member.ensemble_lines = ["initLimit=60", "syncLimit=5", *lines]
+            (member.data / "myid").write_text(f"{number}\n")
+
+    def leader(self):
+        return next(member for member in self.members if member.mode() == "leader")
+
+    def followers(self):
+        return [member for member in self.members if member.mode() == "follower"]
+
+    def only(self, members):
+        """The same ensemble, of which the generator knows these members."""
+        some = copy.copy(self)
+        some.members = members
+        return some

@@ -32,7 +32,7 @@ def plain(record, found):
     for row in found:
         reports = record.rows[row.name]
         medians = {kind: medians_of(some) for kind, some in reports.items()}
-        title = row.title.format(**next(iter(reports.values()))[0])
+        title = row.title.format(**{"processes": 1} | next(iter(reports.values()))[0])
         for figure in row.figures:
             if not any(figure.key in some for some in medians.values()):
                 continue

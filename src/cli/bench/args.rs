@@ -34,6 +34,17 @@ pub enum Mode {
     Floor,
 }
 
+/// What one of several processes does in a `watch`: one has not always descriptors for all watchers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Part {
+    /// There is only this one.
+    All,
+    /// It makes the znodes, writes each once for every line on standard input, and removes them in the end.
+    Write,
+    /// It registers `--connections` watchers for every line, and waits for their events.
+    Watch,
+}
+
 /// Where a connection goes, and from which address of this machine if that matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Route {
@@ -98,7 +109,7 @@ pub struct BenchArgs {
     /// fill: what the tree looks like.
     #[arg(long, value_enum, default_value = "flat")]
     pub shape: Shape,
-    /// load: also report each second by itself.
+    /// load: also report each second by itself, and say on standard error when the first one begins.
     #[arg(long)]
     pub per_second: bool,
     /// idle and watch: sessions that are opened at the same time. Apache's listen backlog is 50.
@@ -107,6 +118,10 @@ pub struct BenchArgs {
     /// watch: seconds to wait with all watches in place before anything is written.
     #[arg(long, default_value_t = 0.0)]
     pub hold: f64,
+    /// watch: what this process does when several share the work. It then takes cues from standard input until that is
+    /// closed, and says on standard error when it has done what.
+    #[arg(long, value_enum, default_value = "all")]
+    pub part: Part,
     /// slow: bytes a second that each client reads.
     #[arg(long, default_value_t = 0)]
     pub read_rate: u64,
@@ -135,8 +150,8 @@ const FRAME_BYTES_MAX: usize = 0xf_ffff;
 /// Children of the znode that `children` lists, and of each parent that `fill` makes.
 const LISTED_CHILDREN: u64 = 10;
 const FILL_CHILDREN: u64 = 1000;
-/// Between two operations of one connection.
-const INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// Between two operations of one connection: far below a session timeout, since nothing pings meanwhile.
+const INTERVAL_MAX: Duration = Duration::from_secs(10);
 const CONNECTIONS_MAX: usize = 1_000_000;
 const DEPTH_MAX: usize = 100_000;
 const OPENING_MAX: usize = 1000;
@@ -160,7 +175,10 @@ impl BenchArgs {
         }
         if self.rate.is_some() {
             ensure!(self.depth == 1, "--rate needs --depth 1");
-            ensure!(self.interval().is_some_and(|i| i <= INTERVAL_MAX), "--rate is below one a second per connection");
+            ensure!(
+                self.interval().is_some_and(|i| i <= INTERVAL_MAX),
+                "--rate is below one in ten seconds per connection"
+            );
         }
         let largest = BenchOp::ALL.into_iter().filter(|op| self.ops.has(*op)).map(|op| op.multi_length().max(1)).max();
         if largest.unwrap_or(1) * (self.size + self.root.len() + 64) > FRAME_BYTES_MAX {

@@ -1,5 +1,6 @@
 //! A load run: make the znodes, start the threads, warm up, measure, stop, remove the znodes, report.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, OnceLock};
@@ -102,6 +103,8 @@ fn watch(args: &BenchArgs, plan: &Plan, events: &Receiver<Event>, threads: usize
     let (start, began) = (Instant::now(), SystemTime::now());
     if args.per_second {
         plan.seconds_since.get_or_init(|| start);
+        // A script that waits for this line does something to the servers meanwhile.
+        writeln!(std::io::stderr().lock(), "holding {} connections", args.connections)?;
     }
     plan.phase.store(Phase::Measure as u8, Ordering::Relaxed);
     if args.count.is_some() {

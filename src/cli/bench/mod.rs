@@ -26,10 +26,11 @@ mod tally;
 mod tests;
 mod wait;
 mod watch;
+mod watch_part;
 mod worker;
 mod znodes;
 
-pub use args::{BenchArgs, Mode};
+pub use args::{BenchArgs, Mode, Part};
 pub use mix::{BenchOp, Mix};
 pub use shape::Shape;
 
@@ -46,6 +47,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         Mode::Fill => fill::fill(args)?,
         Mode::Clean => fill::clean(args)?,
         Mode::Idle => idle::run(args)?,
+        Mode::Watch if args.part != Part::All => watch_part::run(args)?,
         Mode::Watch => watch::run(args)?,
         Mode::Slow => slow::run(args)?,
         Mode::Wait => wait::run(args)?,

@@ -1,12 +1,14 @@
 //! The generator against the floor: every operation, every mode.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 
 use clap::Parser;
 use tokio::net::TcpListener;
 
 use super::args::BenchArgs;
-use super::{fill, floor, idle, load, slow, wait, watch};
+use super::{fill, floor, idle, load, slow, wait, watch, watch_part};
 
 #[derive(Parser)]
 struct Cli {
@@ -95,6 +97,34 @@ fn every_watcher_gets_one_event_of_every_znode() {
 }
 
 #[test]
+fn several_processes_share_the_watchers_of_a_znode() {
+    let (address, _directory) = floor_server(100);
+    let words = format!("watch --server {address} --size 100 --znodes 3");
+    let writing = args(&format!("{words} --part write"));
+    let (mut cues, to_watcher) = UnixStream::pair().unwrap();
+    let (from_watcher, mut told) = UnixStream::pair().unwrap();
+    let watching = args(&format!("{words} --part watch --connections 5"));
+    let watcher = std::thread::spawn(move || {
+        watch_part::take_part(&watching, &mut BufReader::new(to_watcher), &mut told).unwrap()
+    });
+    let mut lines = BufReader::new(from_watcher).lines().map(|line| line.unwrap());
+    assert_eq!(lines.next().unwrap(), "holding 5 sessions");
+    for _ in 0..2 {
+        cues.write_all(b"\n").unwrap();
+        assert_eq!(lines.next().unwrap(), "registered");
+        let mut wrote = Vec::new();
+        let report = watch_part::take_part(&writing, &mut &b"\n"[..], &mut wrote).unwrap();
+        assert_eq!(report.get("cycles"), Some(1.0));
+        let wrote = String::from_utf8(wrote).unwrap();
+        let began: u64 = wrote.lines().find_map(|line| line.strip_prefix("wrote ")).unwrap().parse().unwrap();
+        let last: u64 = lines.next().unwrap().strip_prefix("events ").unwrap().parse().unwrap();
+        assert!((began..began + 60_000_000).contains(&last), "{began} {last}");
+    }
+    drop(cues);
+    assert_eq!(watcher.join().unwrap().get("cycles"), Some(2.0));
+}
+
+#[test]
 fn a_slow_client_reads_no_more_than_it_should() {
     let (address, _directory) = floor_server(1000);
     let words = format!("slow --server {address} --size 1000 --connections 2 --seconds 0.3");
@@ -125,7 +155,7 @@ fn arguments_that_do_not_fit_are_refused() {
         "--root /",
         "--ops multi100 --size 20000",
         "--seconds 1e9",
-        "--rate 9",
+        "--rate 6",
         "--rate 0",
     ] {
         let parsed = Cli::parse_from(std::iter::once("bench").chain(bad.split(' '))).bench;

@@ -90,7 +90,10 @@ async fn hold(args: &BenchArgs, znodes: &Znodes) -> anyhow::Result<()> {
 }
 
 /// Each watcher reads each znode and leaves a watch there.
-async fn register(watchers: Vec<Link>, znodes: &Znodes) -> anyhow::Result<Vec<Link>> {
+///
+/// # Errors
+/// When one of the reads fails.
+pub(super) async fn register(watchers: Vec<Link>, znodes: &Znodes) -> anyhow::Result<Vec<Link>> {
     let mut registering = JoinSet::new();
     for mut link in watchers {
         let znodes = znodes.clone();
@@ -111,6 +114,24 @@ async fn fire(
     znodes: &Znodes,
     sums: &mut Sums,
 ) -> anyhow::Result<Vec<Link>> {
+    let watching = wait_for_events(watchers, znodes).await;
+    let (cpu, own) = (thread_time(&args.server_pid)?, thread_time(&[std::process::id()])?);
+    let since = Instant::now();
+    write_each(args, writer, znodes).await?;
+    let (links, last) = join_events(watching).await?;
+    let last = last.saturating_duration_since(since);
+    sums.events += last;
+    sums.last.saturating_record(last.as_micros() as u64);
+    sums.events_cpu += thread_time(&args.server_pid)?.saturating_sub(cpu);
+    sums.own_cpu += thread_time(&[std::process::id()])?.saturating_sub(own);
+    Ok(links)
+}
+
+/// What each watcher has in the end: its connection, and when its last event came.
+pub(super) type Watching = JoinSet<anyhow::Result<(Link, Instant)>>;
+
+/// Lets each watcher wait for one event of each znode; all of them wait for their sockets when this returns.
+pub(super) async fn wait_for_events(watchers: Vec<Link>, znodes: &Znodes) -> Watching {
     let mut watching = JoinSet::new();
     for mut link in watchers {
         let znodes = znodes.clone();
@@ -124,19 +145,26 @@ async fn fire(
             anyhow::Ok((link, Instant::now()))
         });
     }
-    // All watchers wait for their sockets before the clock starts.
     tokio::task::yield_now().await;
-    let (cpu, own) = (thread_time(&args.server_pid)?, thread_time(&[std::process::id()])?);
-    let since = Instant::now();
-    let set = |index, xid, out: &mut Vec<u8>| request::set(out, xid, znodes, index);
-    writer.call_all(znodes.count, args.depth, set).await.context("write")?;
+    watching
+}
+
+/// Waits until each watcher has its events; the connections, and when the last event of all came.
+///
+/// # Errors
+/// When a connection is lost, or an event is not one of those that were waited for.
+pub(super) async fn join_events(watching: Watching) -> anyhow::Result<(Vec<Link>, Instant)> {
     let (links, times): (Vec<_>, Vec<_>) = join(watching).await?.into_iter().unzip();
-    let last = times.into_iter().max().unwrap_or(since) - since;
-    sums.events += last;
-    sums.last.saturating_record(last.as_micros() as u64);
-    sums.events_cpu += thread_time(&args.server_pid)?.saturating_sub(cpu);
-    sums.own_cpu += thread_time(&[std::process::id()])?.saturating_sub(own);
-    Ok(links)
+    Ok((links, times.into_iter().max().context("no watchers")?))
+}
+
+/// Writes each znode once.
+///
+/// # Errors
+/// When a write fails.
+pub(super) async fn write_each(args: &BenchArgs, writer: &mut Link, znodes: &Znodes) -> anyhow::Result<()> {
+    let set = |index, xid, out: &mut Vec<u8>| request::set(out, xid, znodes, index);
+    writer.call_all(znodes.count, args.depth, set).await.context("write")
 }
 
 async fn join<T: Send + 'static>(mut tasks: JoinSet<anyhow::Result<T>>) -> anyhow::Result<Vec<T>> {
