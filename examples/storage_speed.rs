@@ -156,7 +156,7 @@ fn log_writing(disk: &RealDisk, in_flight: i64, count: i64) -> anyhow::Result<()
     while durable_zxid < count {
         while sent < count && sent < durable_zxid + in_flight {
             let txn = (Zxid(sent + 1), bodies[usize::try_from(sent)?].clone());
-            writer.append(vec![txn]).map_err(|(reason, _)| reason)?;
+            writer.append(vec![txn])?;
             sent += 1;
         }
         if let LogReport::Durable { durable, .. } = reports.recv()? {

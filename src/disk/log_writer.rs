@@ -6,8 +6,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -83,19 +83,10 @@ pub enum LogReport {
     Failed(String),
 }
 
-/// Why the log writer does not take a command.
+/// The log writer takes nothing any more: it has failed, and said why, or was stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Rejected {
-    /// [`LOG_COMMANDS_MAX`] commands wait already: come again after the next report.
-    #[error("the log writer has too much to do")]
-    Busy,
-    /// It has failed or was stopped.
-    #[error("the log writer has stopped")]
-    Stopped,
-}
-
-/// Commands that may wait for the log writer; further ones are [`Rejected::Busy`].
-pub const LOG_COMMANDS_MAX: usize = 4096;
+#[error("the log writer has stopped")]
+pub struct Stopped;
 
 enum LogCommand {
     Append(Vec<(Zxid, Bytes)>),
@@ -106,7 +97,8 @@ enum LogCommand {
 /// The handle to the log writer's thread.
 #[derive(Debug)]
 pub struct LogWriter {
-    commands: SyncSender<LogCommand>,
+    commands: Sender<LogCommand>,
+    waiting_bytes: Arc<AtomicUsize>,
     stopping: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -132,10 +124,12 @@ impl LogWriter {
         full_retry: Duration,
         report: Box<dyn Fn(LogReport) + Send>,
     ) -> std::io::Result<LogWriter> {
-        let (commands, queue) = sync_channel(LOG_COMMANDS_MAX);
-        let stopping = Arc::new(AtomicBool::new(false));
+        let (commands, queue) = channel();
+        let (waiting_bytes, stopping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let worker = Worker {
             queue,
+            waiting_bytes: Arc::clone(&waiting_bytes),
+            taken_bytes: 0,
             segments: Segments::new(dir, options.prealloc_bytes, options.force_sync),
             batch: Batch::new(),
             options,
@@ -146,33 +140,31 @@ impl LogWriter {
             report,
         };
         let thread = thread::Builder::new().name("txn-log".to_owned()).spawn(move || worker.run())?;
-        Ok(LogWriter { commands, stopping, thread })
+        Ok(LogWriter { commands, waiting_bytes, stopping, thread })
     }
 
-    /// Appends txns: each with its encoded [`Entry`](crate::txn::Entry), in order of their zxids.
+    /// Appends txns: each with its encoded [`Entry`](crate::txn::Entry), in order of their zxids. Never waits for the disk,
+    /// however slow that is: look at [`LogWriter::waiting_bytes`].
     ///
     /// # Errors
-    /// When the queue is full or the writer has stopped; the txns come back.
-    pub fn append(&self, txns: Vec<(Zxid, Bytes)>) -> Result<(), (Rejected, Vec<(Zxid, Bytes)>)> {
-        self.send(LogCommand::Append(txns)).map_err(|(reason, command)| match command {
-            LogCommand::Append(txns) => (reason, txns),
-            LogCommand::Roll | LogCommand::Stop => (reason, Vec::new()),
-        })
+    /// When the writer has stopped.
+    pub fn append(&self, txns: Vec<(Zxid, Bytes)>) -> Result<(), Stopped> {
+        self.waiting_bytes.fetch_add(txns.iter().map(|(_, body)| body.len()).sum(), Ordering::Relaxed);
+        self.commands.send(LogCommand::Append(txns)).map_err(|_| Stopped)
     }
 
     /// Ends the file behind all txns appended so far; the next one begins another.
     ///
     /// # Errors
-    /// When the queue is full or the writer has stopped.
-    pub fn roll(&self) -> Result<(), Rejected> {
-        self.send(LogCommand::Roll).map_err(|(reason, _)| reason)
+    /// When the writer has stopped.
+    pub fn roll(&self) -> Result<(), Stopped> {
+        self.commands.send(LogCommand::Roll).map_err(|_| Stopped)
     }
 
-    fn send(&self, command: LogCommand) -> Result<(), (Rejected, LogCommand)> {
-        self.commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(command) => (Rejected::Busy, command),
-            TrySendError::Disconnected(command) => (Rejected::Stopped, command),
-        })
+    /// Bytes of txns that were appended and are not durable yet.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes.load(Ordering::Relaxed)
     }
 
     /// Writes everything that waits, closes the file, and ends the thread. A full disk is not waited out.
@@ -187,6 +179,9 @@ impl LogWriter {
 
 struct Worker {
     queue: Receiver<LogCommand>,
+    waiting_bytes: Arc<AtomicUsize>,
+    /// Those of them that are in the batch.
+    taken_bytes: usize,
     segments: Segments,
     batch: Batch,
     options: LogOptions,
@@ -221,7 +216,12 @@ impl Worker {
         let mut command = first;
         loop {
             match command {
-                LogCommand::Append(txns) => txns.iter().for_each(|(zxid, body)| self.batch.push(*zxid, body)),
+                LogCommand::Append(txns) => {
+                    for (zxid, body) in &txns {
+                        self.taken_bytes += body.len();
+                        self.batch.push(*zxid, body);
+                    }
+                }
                 LogCommand::Roll | LogCommand::Stop => return Some(command),
             }
             let flush = self.options.flush;
@@ -257,6 +257,7 @@ impl Worker {
         let durable = Durable::after_flush(self.batch.last());
         let (txns, bytes) = (self.batch.txns(), self.batch.bytes());
         self.batch.clear();
+        self.waiting_bytes.fetch_sub(std::mem::take(&mut self.taken_bytes), Ordering::Relaxed);
         self.flushed = Instant::now();
         (self.report)(LogReport::Durable { durable, txns, bytes, took, slow });
         if self.options.size_limit_bytes.is_some_and(|limit| size > limit) && !self.size_limit_said {

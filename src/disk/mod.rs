@@ -14,5 +14,5 @@ mod looking;
 pub use atomic_file::replace_file;
 pub use files::{Directories, OpenError, RealDisk};
 pub use linking::link_beside;
-pub use log_writer::{FlushRules, LOG_COMMANDS_MAX, LogOptions, LogReport, LogWriter, Rejected};
+pub use log_writer::{FlushRules, LogOptions, LogReport, LogWriter, Stopped};
 pub use looking::LookingDisk;

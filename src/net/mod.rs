@@ -49,7 +49,7 @@ pub trait Owner: Send + Sync {
 pub trait Inbox: Send + Sync {
     /// Takes one input.
     fn give(&self, input: Input);
-    /// Takes one input, and lets go of `hold` once it is handled: so that whoever reads a socket does not run ahead.
+    /// Takes one input, and lets go of `hold` once it is handled and the log not far behind: so that whoever reads a socket does not run ahead.
     fn give_holding(&self, input: Input, hold: Hold);
 }
 

@@ -32,7 +32,7 @@ type Look = Box<dyn FnOnce(&mut Peer) + Send>;
 
 enum Message {
     Input(Input),
-    /// An input, and what is let go once it is handled.
+    /// An input, and what is let go once it is handled and the log is not far behind.
     Held(Input, Hold),
     Inspect(Look),
     /// Finish what is in flight, then end.
@@ -157,12 +157,15 @@ pub(super) struct OwnerLoop {
 impl OwnerLoop {
     /// Runs until it is told to stop and nothing is in flight any more.
     pub(super) async fn run(mut self, mut inbox: OwnerInbox) {
-        let mut wake = Vec::new();
+        let (mut wake, mut holds) = (Vec::new(), Vec::new());
         let mut stopping = false;
         loop {
             self.carry_out();
             wake.drain(..).for_each(Waker::wake);
             self.rim.clients.throttles.release();
+            if !self.rim.log.is_behind() {
+                holds.clear();
+            }
             if stopping && self.peer.is_idle(self.clock.now()) {
                 break;
             }
@@ -176,7 +179,7 @@ impl OwnerLoop {
             if self.peer.next_deadline().is_some_and(|at| at <= now.steady_ms) {
                 self.peer.handle(now, Input::Tick, &mut wake);
             }
-            drop(inputs.holds);
+            holds.extend(inputs.holds);
             for inspect in inputs.inspections {
                 inspect(&mut self.peer);
             }

@@ -16,7 +16,7 @@ use super::owner::OwnerHandle;
 use super::snapshots::Snapshots;
 use crate::admin::SharedStanding;
 use crate::config::ClientAddress;
-use crate::disk::{LogOptions, LogReport, LogWriter, RealDisk, Rejected, link_beside};
+use crate::disk::{LogOptions, LogReport, LogWriter, RealDisk, link_beside};
 use crate::ids::{LinkId, Sid, Zxid};
 use crate::metrics::{Basic, Counter, Metrics};
 use crate::net::{ClientContext, ClientPort, ElectionPort, QuorumPort};
@@ -31,8 +31,9 @@ use crate::storage::snapshot_files::list_snapshots;
 use crate::storage::truncate::{carry_out, plan_replacement, plan_truncation};
 use crate::tree::TreeOptions;
 
-/// How long the owner waits when thousands of batches wait for the log already.
-const LOG_BUSY_WAIT: Duration = Duration::from_millis(1);
+/// With so many bytes of txns waiting for the disk, other servers have to wait as well: a follower whose disk does not keep
+/// up falls behind its leader, until that gives it up, and does not grow without end.
+const LOG_BEHIND_BYTES: usize = 128 << 20;
 /// Txns from the log are sent to a learner up to this many bytes however small the snapshot is: reading them costs less
 /// than writing it.
 const LOG_SYNC_BYTES_MIN: u64 = 4 << 20;
@@ -227,20 +228,18 @@ impl LogFiles {
         }
     }
 
-    /// Gives the log txns, waiting while its queue is full. A log that has stopped has said why to somebody else.
-    fn append(&self, mut txns: Vec<(Zxid, Bytes)>) {
-        let Some(writer) = &self.writer else { return };
-        while let Err((Rejected::Busy, again)) = writer.append(txns) {
-            txns = again;
-            thread::sleep(LOG_BUSY_WAIT);
-        }
+    /// Gives the log txns. One that has stopped has said why to somebody else.
+    fn append(&self, txns: Vec<(Zxid, Bytes)>) {
+        let _said_why = self.writer.as_ref().map(|writer| writer.append(txns));
     }
 
     fn roll(&self) {
-        let Some(writer) = &self.writer else { return };
-        while let Err(Rejected::Busy) = writer.roll() {
-            thread::sleep(LOG_BUSY_WAIT);
-        }
+        let _said_why = self.writer.as_ref().map(LogWriter::roll);
+    }
+
+    /// Whether the disk is so slow that other servers had better send no more for now.
+    pub(super) fn is_behind(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.waiting_bytes() > LOG_BEHIND_BYTES)
     }
 
     /// Removes what is above `zxid`, where the leader's database stands now.
