@@ -25,8 +25,6 @@ use crate::pipeline::Lane;
 const HANDOVER_MAX: usize = 1024;
 /// How long to wait when the process has no file descriptor left.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(50);
-/// How often connections without a session are looked for: the reference rounds up to ten seconds.
-const SWEEP: Duration = Duration::from_secs(1);
 /// How long to wait before a new address is tried again.
 const BIND_RETRY: Duration = Duration::from_secs(1);
 
@@ -174,14 +172,9 @@ enum Arrived {
 impl Port {
     async fn serve(mut self, first: Option<TcpListener>, mut wanted: watch::Receiver<Option<String>>) {
         let mut listener = first;
-        let mut sweep = tokio::time::interval(SWEEP);
         loop {
             tokio::select! {
                 accepted = accept(listener.as_ref()) => self.hand_over(accepted).await,
-                _ = sweep.tick() => {
-                    let now = self.context.clock.now();
-                    self.context.connections.expire_sessionless(&self.context.limits, now.steady_ms);
-                }
                 changed = wanted.changed() => {
                     // The old place is free before the new one is taken: a port may stay while its host changes.
                     drop(listener.take());

@@ -27,6 +27,9 @@ const GATHERING_MS_MAX: u64 = 2;
 /// The longest sleep, when nothing is due, ms.
 const IDLE_MS: u64 = 1000;
 
+/// How often connections without a session are looked for, ms: the reference rounds up to ten seconds.
+const SWEEP_MS: u64 = 1000;
+
 /// A look at the machine from outside, taken between two inputs.
 type Look = Box<dyn FnOnce(&mut Peer) + Send>;
 
@@ -158,7 +161,7 @@ impl OwnerLoop {
     /// Runs until it is told to stop and nothing is in flight any more.
     pub(super) async fn run(mut self, mut inbox: OwnerInbox) {
         let (mut wake, mut holds) = (Vec::new(), Vec::new());
-        let mut stopping = false;
+        let (mut stopping, mut sweep_ms) = (false, 0);
         loop {
             self.carry_out();
             wake.drain(..).for_each(Waker::wake);
@@ -180,6 +183,11 @@ impl OwnerLoop {
                 self.peer.handle(now, Input::Tick, &mut wake);
             }
             holds.extend(inputs.holds);
+            if now.steady_ms >= sweep_ms {
+                sweep_ms = now.steady_ms + SWEEP_MS;
+                let clients = &self.rim.clients;
+                clients.connections.expire_sessionless(&clients.limits, now.steady_ms);
+            }
             for inspect in inputs.inspections {
                 inspect(&mut self.peer);
             }
