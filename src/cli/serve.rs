@@ -42,12 +42,21 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return complain(&error),
     };
+    take_small_pages();
     match serve(&settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// Memory comes in pages of 4 KiB from here on: huge ones are cleared as a whole, and counted as a whole, for what little is
+/// used of them (docs/performance.md).
+fn take_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "the system goes on with huge pages");
     }
 }
 
