@@ -27,6 +27,9 @@ const NONE: ZnodeId = u32::MAX;
 const CHUNK: usize = 4096;
 const ANNEX_CHUNK: usize = 1024;
 
+/// The index has room for so many znodes from the beginning.
+const INDEX_MIN: usize = 28;
+
 /// No room is made for more znodes than these beforehand, whatever size a file has.
 const ZNODES_EXPECTED_MAX: usize = 1 << 26;
 
@@ -214,13 +217,28 @@ impl Nodes {
 
     /// Makes room in the index for so many znodes in all. A wrong guess costs memory or time, and nothing else.
     pub(crate) fn expect(&mut self, znodes: usize) {
-        let more = znodes.min(ZNODES_EXPECTED_MAX).saturating_sub(self.index.len());
-        let Self { index, chunks, hasher, .. } = self;
-        index.reserve(more, |&id| rehash(chunks, hasher, id));
+        let znodes = znodes.min(ZNODES_EXPECTED_MAX);
+        if znodes > self.index.capacity() {
+            self.grow_index(znodes);
+        }
+    }
+
+    /// Makes a new index. Znodes come in the order of the slab, where one lies behind the other: a table that grows by itself
+    /// goes through them in its own order, and waits for the memory of each.
+    fn grow_index(&mut self, znodes: usize) {
+        let mut index = HashTable::with_capacity(znodes);
+        let hash = |id| rehash(&self.chunks, &self.hasher, id);
+        for id in (ROOT + 1..self.used).filter(|&id| self.is_alive(id)) {
+            index.insert_unique(hash(id), id, |&id| hash(id));
+        }
+        self.index = index;
     }
 
     /// Puts a new child into the tree. The caller knows that the parent has none of that name.
     pub(crate) fn insert(&mut self, parent: ZnodeId, znode: Znode) -> ZnodeId {
+        if self.index.len() == self.index.capacity() {
+            self.grow_index((2 * self.index.len()).max(INDEX_MIN));
+        }
         let hash = hash(&self.hasher, parent, znode.name_bytes());
         let id = self.place(znode, Some(parent));
         let annex = self.annex_mut(parent);
