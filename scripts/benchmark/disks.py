@@ -30,10 +30,17 @@ class Disk:
     """What a server's flushes meet."""
 
     def __init__(self, bench, server):
+        self.server, self.library = server, library(bench)
         self.path = server.directory / "disk"
         self.path.touch()
         self.lock = contextlib.ExitStack()
-        server.environment |= {"LD_PRELOAD": library(bench), "SLOW_DISK": str(self.path)}
+        server.environment |= {"LD_PRELOAD": self.library, "SLOW_DISK": str(self.path)}
+
+    def check(self):
+        """Whether its server has the library: a static binary would not, and would look good."""
+        for pid in self.server.pids:
+            if Path(self.library).name not in Path(f"/proc/{pid}/maps").read_text():
+                raise RuntimeError(f"{self.server.name} flushes past {self.library}: is it a static binary?")
 
     def slow(self):
         self.path.write_text(str(SLOW_MS))
@@ -71,11 +78,13 @@ def stuck(bench, row, kind, number):
 def one_server(bench, row, kind, number, trouble, trouble_seconds):
     seconds = phase_seconds(bench.options)
     connections, rate = WRITERS[row.name]
+    connections = min(connections, bench.options.per_process)
     server = bench.make(kind)
     disk = Disk(bench, server)
     generators = []
     try:
         server.start()
+        disk.check()
         bench.warm(server)
         writers = ["load", "--ops", "set", "--root", "/writers", "--connections", str(connections), "--rate", str(rate),
                    "--per-second", "--seconds", str(2 * seconds + trouble_seconds + SPARE_SECONDS)]
@@ -89,7 +98,7 @@ def one_server(bench, row, kind, number, trouble, trouble_seconds):
         servers.kill_all(generators)
         server.remove()
     bench.keep(row, kind, number, report | {
-        "trouble_seconds": trouble_seconds, "get_max_ms": report["load"]["max_us"] / 1000,
+        "trouble_seconds": trouble_seconds, "writers": connections, "writes_per_second": rate, "get_max_ms": report["load"]["max_us"] / 1000,
         "write_max_ms": writes["max_us"] / 1000, "writes": writes,
     }, writers)
 
@@ -101,6 +110,8 @@ def slow_follower(bench, row, kind, number):
     disks = {member: Disk(bench, member) for member in ensemble.members}
     try:
         ensemble.start()
+        for disk in disks.values():
+            disk.check()
         bench.warm(ensemble)
         leader, (follower, other) = ensemble.leader(), ensemble.followers()
         disk = disks[follower]
@@ -147,6 +158,6 @@ def in_span(report, began, ended):
     numbers = [n for n in range(int(ended - since) + 1) if began <= since + n and since + n + 1 <= ended]
     # At the end of a load, seconds without an answer are not reported.
     ops = [(report["second_ops"][n:] or [0])[0] for n in numbers]
-    p99 = [report["second_p99_us"][n] for n, count in zip(numbers, ops) if count]
-    figures = {"rate": statistics.mean(ops), "least_rate": min(ops)}
-    return figures | ({"p99_us": statistics.median(p99)} if p99 else {})
+    # Where nothing was answered, somebody waited for all of that second.
+    p99 = [report["second_p99_us"][n] if count else 1e6 for n, count in zip(numbers, ops)]
+    return {"rate": statistics.mean(ops), "least_rate": min(ops), "p99_us": statistics.median(p99)}

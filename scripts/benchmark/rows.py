@@ -224,11 +224,11 @@ ROBUST = [
         Figure(f"{title}, {what}", f"{key}_{phase}", unit, key == "rate", scale)
         for key, title, unit, scale in [("rate", "throughput", "/s", 1), ("leader_bytes", "leader's memory", "MB", 1e6)]
         for phase, what in PHASES), floor=False),
-    Row("disk-slow", "robust", "each flush of the log takes 100 ms longer, beside get 64 × 1 and 20 writes/s", DISK_FIGURES,
+    Row("disk-slow", "robust", "each flush of the log takes 100 ms longer, beside get 64 × 1 and {writes_per_second} writes/s", DISK_FIGURES,
         floor=False),
-    Row("disk-stuck", "robust", "the disk hangs for {trouble_seconds:g} s, beside get 64 × 1 and 400 writes/s of 400 clients",
+    Row("disk-stuck", "robust", "the disk hangs for {trouble_seconds:g} s, beside get 64 × 1 and {writes_per_second} writes/s of {writers:,} clients",
         DISK_FIGURES, floor=False),
-    Row("disk-stuck-many", "robust", "the disk hangs for {trouble_seconds:g} s, beside get 64 × 1 and 800 writes/s of 8,000 clients",
+    Row("disk-stuck-many", "robust", "the disk hangs for {trouble_seconds:g} s, beside get 64 × 1 and {writes_per_second} writes/s of {writers:,} clients",
         DISK_FIGURES, floor=False),
     Row("follower-disk-slow", "robust", "each flush of one follower takes 100 ms longer, under set 1 KiB, 64 × 1 to the other two",
         tuple(

@@ -1,6 +1,6 @@
 //! The connections there are, and how many there may be (TH-01, TH-02).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -58,7 +58,9 @@ pub struct Connections {
 
 #[derive(Debug, Default)]
 struct Lanes {
-    all: HashMap<ConnectionId, (Arc<Lane>, u64)>,
+    all: HashMap<ConnectionId, Arc<Lane>>,
+    /// Those that may not have asked for a session yet, the oldest first, and since when they are here, ms.
+    newcomers: VecDeque<(u64, ConnectionId)>,
     /// How many come from each address, and who they all are before they say more.
     per_address: HashMap<IpAddr, (usize, Identities)>,
 }
@@ -84,7 +86,8 @@ impl Connections {
         let (count, identities) = here.or_insert_with(|| (0, [Identity::ip(address.ip())].into()));
         *count += 1;
         let lane = Lane::of(Arc::clone(identities), id, address, now.wall_ms, Arc::clone(statistics));
-        lanes.all.insert(id, (Arc::clone(&lane), now.steady_ms));
+        lanes.all.insert(id, Arc::clone(&lane));
+        lanes.newcomers.push_back((now.steady_ms, id));
         Some(lane)
     }
 
@@ -118,17 +121,19 @@ impl Connections {
     /// All of them, the oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Lane>> {
-        let mut all: Vec<_> = self.lanes.lock().all.values().map(|(lane, _)| Arc::clone(lane)).collect();
+        let mut all: Vec<_> = self.lanes.lock().all.values().map(Arc::clone).collect();
         all.sort_unstable_by_key(|lane| lane.id);
         all
     }
 
-    /// Closes the connections that have asked for no session for too long (SE-09).
+    /// Closes the connections that have asked for no session for too long (SE-09). Each is looked at once: who has asked
+    /// does not begin anew.
     pub fn expire_sessionless(&self, limits: &ConnectionLimits, steady_ms: u64) {
         let overdue: Vec<_> = {
-            let lanes = self.lanes.lock();
-            let old = lanes.all.values().filter(|(_, since)| steady_ms.saturating_sub(*since) > limits.sessionless_ms);
-            old.map(|(lane, _)| Arc::clone(lane)).collect()
+            let Lanes { all, newcomers, .. } = &mut *self.lanes.lock();
+            let is_old = |(since, _): &(u64, _)| steady_ms.saturating_sub(*since) > limits.sessionless_ms;
+            let old = newcomers.iter().take_while(|newcomer| is_old(newcomer)).count();
+            newcomers.drain(..old).filter_map(|(_, id)| all.get(&id).cloned()).collect()
         };
         for lane in overdue {
             let mut state = lane.lock();

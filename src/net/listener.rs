@@ -198,7 +198,9 @@ impl Port {
                 }
                 Err(error) => tracing::error!(address, %error, "cannot listen for clients any more; trying again"),
             }
-            let _changed = timeout(BIND_RETRY, wanted.changed()).await;
+            if let Ok(Err(_closed)) = timeout(BIND_RETRY, wanted.changed()).await {
+                return None;
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A few threads with one tokio runtime each carry the clients' connections, so that a request is read, answered and
 //! written on one thread. A connection is one future; while its client is idle it holds no buffer. The connections
-//! between servers have a runtime of their own.
+//! between servers share a thread with the owner.
 
 mod carrier;
 mod connection;
@@ -49,7 +49,8 @@ pub trait Owner: Send + Sync {
 pub trait Inbox: Send + Sync {
     /// Takes one input.
     fn give(&self, input: Input);
-    /// Takes one input, and lets go of `hold` once it is handled and the log not far behind: so that whoever reads a socket does not run ahead.
+    /// Takes one input, and lets go of `hold` once it is handled and the log not far behind: so that whoever reads a socket
+    /// does not run ahead.
     fn give_holding(&self, input: Input, hold: Hold);
 }
 

@@ -179,9 +179,10 @@ mod tests {
 
     /// Nobody listens there any more, and no connection goes out from there: those have higher ports.
     async fn gone() -> SocketAddr {
-        static NEXT: AtomicU16 = AtomicU16::new(20_000);
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let first = 20_000 + (std::process::id() % 100 * 100) as u16;
         loop {
-            let port = NEXT.fetch_add(1, Ordering::Relaxed);
+            let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
             if listen_on(&format!("0.0.0.0:{port}"), -1).await.is_ok() {
                 return ([127, 0, 0, 1], port).into();
             }

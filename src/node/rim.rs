@@ -31,8 +31,9 @@ use crate::storage::snapshot_files::list_snapshots;
 use crate::storage::truncate::{carry_out, plan_replacement, plan_truncation};
 use crate::tree::TreeOptions;
 
-/// With so many bytes of txns waiting for the disk, other servers have to wait as well: a follower whose disk does not keep
-/// up falls behind its leader, until that gives it up, and does not grow without end.
+/// With about so many bytes of txns waiting for the disk, other servers are not read any more, so that memory has an end. A
+/// follower whose disk does not keep up falls behind its leader, until that gives it up; a leader hears of no more
+/// acknowledgements, so that its clients come to wait, and gives up its role when its followers seem silent for too long.
 const LOG_BEHIND_BYTES: usize = 128 << 20;
 /// Txns from the log are sent to a learner up to this many bytes however small the snapshot is: reading them costs less
 /// than writing it.

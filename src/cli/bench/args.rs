@@ -150,8 +150,8 @@ const FRAME_BYTES_MAX: usize = 0xf_ffff;
 /// Children of the znode that `children` lists, and of each parent that `fill` makes.
 const LISTED_CHILDREN: u64 = 10;
 const FILL_CHILDREN: u64 = 1000;
-/// Between two operations of one connection: far below a session timeout, since nothing pings meanwhile.
-const INTERVAL_MAX: Duration = Duration::from_secs(10);
+/// What part of a session timeout may pass between two operations of one connection: nothing pings meanwhile.
+const INTERVALS_IN_TIMEOUT: f64 = 3.0;
 const CONNECTIONS_MAX: usize = 1_000_000;
 const DEPTH_MAX: usize = 100_000;
 const OPENING_MAX: usize = 1000;
@@ -176,8 +176,9 @@ impl BenchArgs {
         if self.rate.is_some() {
             ensure!(self.depth == 1, "--rate needs --depth 1");
             ensure!(
-                self.interval().is_some_and(|i| i <= INTERVAL_MAX),
-                "--rate is below one in ten seconds per connection"
+                self.interval()
+                    .is_some_and(|i| i.as_secs_f64() * INTERVALS_IN_TIMEOUT <= f64::from(self.timeout_ms) / 1000.0),
+                "--rate is below {INTERVALS_IN_TIMEOUT} in a session timeout per connection"
             );
         }
         let largest = BenchOp::ALL.into_iter().filter(|op| self.ops.has(*op)).map(|op| op.multi_length().max(1)).max();

@@ -130,7 +130,7 @@ async fn fire(
 /// What each watcher has in the end: its connection, and when its last event came.
 pub(super) type Watching = JoinSet<anyhow::Result<(Link, Instant)>>;
 
-/// Lets each watcher wait for one event of each znode; all of them wait for their sockets when this returns.
+/// Lets each watcher wait for one event of each znode. Many of them have not looked at their sockets when this returns.
 pub(super) async fn wait_for_events(watchers: Vec<Link>, znodes: &Znodes) -> Watching {
     let mut watching = JoinSet::new();
     for mut link in watchers {

@@ -1,6 +1,6 @@
 //! `watch --part`: several processes share the watchers of the same znodes, and one more writes. Whoever started them
 //! gives the cues, one line on standard input for each step, and reads from standard error when a step is done. Times
-//! are those of the clock that all processes share. A process ends when its standard input is closed.
+//! are those of the clock that all processes share. A process ends when it looks for a cue and standard input is closed.
 
 use std::io::{BufRead, Write};
 use std::time::{Instant, SystemTime};
