@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use rustix::process::setpriority_process;
+
 use crate::disk::RealDisk;
 use crate::ids::Zxid;
 use crate::metrics::{Basic, Counter, Metrics};
@@ -23,7 +25,9 @@ use super::clock::millis;
 use super::owner::OwnerHandle;
 
 /// How much of the tree is encoded under one shared lock, bytes: the longest that an apply waits for a snapshot.
-const STEP_BYTES: usize = 64 * 1024;
+const STEP_BYTES: usize = 16 * 1024;
+/// Of the thread that writes one: about a tenth of what others get of a processor that all want.
+const NICENESS: i32 = 10;
 
 /// Who writes snapshots.
 #[derive(Clone, Debug)]
@@ -41,6 +45,10 @@ impl Snapshots {
     pub(super) fn write_beside(&self, start: SnapshotStart, owner: &OwnerHandle) {
         let (this, owner_then, walk) = (self.clone(), owner.clone(), start.walk);
         let work = move || {
+            // Whoever answers clients goes first where there is too little for all.
+            if let Err(error) = setpriority_process(None, NICENESS) {
+                tracing::debug!(%error, "a snapshot is as important as all else");
+            }
             let written = this.write_and_log(&start);
             owner_then.send(Input::SnapshotWritten(walk, written.map(|(durable, _)| durable)));
         };

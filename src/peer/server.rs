@@ -479,7 +479,7 @@ impl Peer {
                 if self.core.stopping {
                     leading.hand_over(&self.core);
                 }
-                leading.flush(&mut self.core);
+                leading.flush(&mut self.core, now);
             }
             Role::Following(following) => {
                 following.apply(&mut self.core, now, wake);
