@@ -1,7 +1,6 @@
 //! Leading: alone at once; in an ensemble once a quorum has promised the epoch and has its history (zab.md 3, 4, 6, 7).
 
 mod committing;
-mod pace;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::task::Waker;
@@ -17,7 +16,6 @@ use crate::pipeline::WriteRequest;
 use crate::proto::OpCode;
 use crate::storage::epochs::EpochFile;
 use crate::zab::{Acks, Candidacy, EpochAgreement, LearnerInfo, Logged, PROTOCOL_VERSION, Packet};
-use pace::Pace;
 
 /// The role of the one who orders writes.
 #[derive(Debug)]
@@ -63,8 +61,6 @@ struct Reign {
     learners: Learners,
     /// Proposals up to here have been sent.
     broadcast: Zxid,
-    /// When more are.
-    pace: Pace,
     /// Syncs of learners' clients, each behind the txn that was proposed last when it came.
     syncs: VecDeque<(Zxid, LinkId)>,
     ping_at_ms: u64,
@@ -122,7 +118,6 @@ impl Leading {
             acks: Acks::default(),
             learners: Learners::new(),
             broadcast: core.last_logged,
-            pace: Pace::default(),
             syncs: VecDeque::new(),
             ping_at_ms: now.steady_ms + core.rules.tick_ms / 2,
             check_at_ms: now.steady_ms + core.rules.tick_ms,
@@ -566,8 +561,8 @@ impl Leading {
     }
 
     /// Hands over what is to be sent.
-    pub(super) fn flush(&mut self, core: &mut Core, now: Now) {
-        self.broadcast_in_turn(core, now);
+    pub(super) fn flush(&mut self, core: &mut Core) {
+        self.broadcast(core);
         let Some(reign) = &mut self.reign else { return };
         for (link, learner) in reign.learners.iter_mut().filter(|(_, learner)| !learner.out.is_empty()) {
             let out = std::mem::take(&mut learner.out);
@@ -582,8 +577,7 @@ impl Leading {
         let reign = self.reign.as_ref().map(|reign| {
             let phase = if reign.phase < Phase::Serving { reign.phase_until_ms } else { reign.check_at_ms };
             let left = reign.deposed.map_or(u64::MAX, |deposed| deposed.until_ms);
-            let broadcast = if core.last_logged > reign.broadcast { reign.pace.due_ms() } else { u64::MAX };
-            phase.min(reign.ping_at_ms).min(left).min(broadcast)
+            phase.min(reign.ping_at_ms).min(left)
         });
         serving.into_iter().chain(reign).min()
     }

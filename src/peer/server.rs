@@ -479,7 +479,7 @@ impl Peer {
                 if self.core.stopping {
                     leading.hand_over(&self.core);
                 }
-                leading.flush(&mut self.core, now);
+                leading.flush(&mut self.core);
             }
             Role::Following(following) => {
                 following.apply(&mut self.core, now, wake);

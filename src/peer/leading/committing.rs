@@ -79,27 +79,15 @@ impl Leading {
             }
         }
         reign.broadcast = core.last_logged;
-        reign.pace.goes(core.last_logged);
-    }
-
-    /// The same in its turn.
-    pub(super) fn broadcast_in_turn(&mut self, core: &Core, now: Now) {
-        let waiting = self.reign.as_mut().filter(|reign| core.last_logged > reign.broadcast);
-        if waiting.is_some_and(|reign| reign.pace.is_time(core.committed, now.steady_ms)) {
-            self.broadcast(core);
-        }
     }
 
     /// Commits what a quorum has made durable; where members change, quorums are others behind that.
     pub(super) fn commit(&mut self, core: &mut Core, now: Now) {
+        self.broadcast(core);
         while let Some(reign) =
             self.reign.as_mut().filter(|reign| reign.phase == Phase::Serving && reign.deposed.is_none())
             && let Some(upto) = reign.acks.committed(core.membership()).filter(|upto| *upto > core.committed)
         {
-            // Where this server is a quorum by itself, the others have not heard of it yet.
-            if upto > reign.broadcast {
-                self.broadcast(core);
-            }
             match core.membership().pending().filter(|reconfig| *reconfig <= upto) {
                 Some(reconfig) => {
                     let before = Zxid(reconfig.0 - 1);
