@@ -216,6 +216,7 @@ DISK_FIGURES = (
     Figure("longest write", "write_max_ms", "ms"),
     Figure("server's memory grows by", "grown_bytes_during", "MB", scale=1e6),
 )
+STUCK = "the disk hangs for {trouble_seconds:g} s, beside get 64 × 1 and {writes_per_second} writes/s of {writers:,} clients"
 PHASES = [("before", "all three run"), ("during", "one stopped"), ("after", "it goes on")]
 ROBUST = [
     Row("never-reads", "robust", "a client that never reads, beside get 64 × 1", SLOW_FIGURES, ("slow",), floor=False),
@@ -225,12 +226,10 @@ ROBUST = [
         Figure(f"{title}, {what}", f"{key}_{phase}", unit, key == "rate", scale)
         for key, title, unit, scale in [("rate", "throughput", "/s", 1), ("leader_bytes", "leader's memory", "MB", 1e6)]
         for phase, what in PHASES), floor=False),
-    Row("disk-slow", "robust", "each flush of the log takes 100 ms longer, beside get 64 × 1 and {writes_per_second} writes/s", DISK_FIGURES,
-        floor=False),
-    Row("disk-stuck", "robust", "the disk hangs for {trouble_seconds:g} s, beside get 64 × 1 and {writes_per_second} writes/s of {writers:,} clients",
+    Row("disk-slow", "robust", "each flush of the log takes 100 ms longer, beside get 64 × 1 and {writes_per_second} writes/s",
         DISK_FIGURES, floor=False),
-    Row("disk-stuck-many", "robust", "the disk hangs for {trouble_seconds:g} s, beside get 64 × 1 and {writes_per_second} writes/s of {writers:,} clients",
-        DISK_FIGURES, floor=False),
+    Row("disk-stuck", "robust", STUCK, DISK_FIGURES, floor=False),
+    Row("disk-stuck-many", "robust", STUCK, DISK_FIGURES, floor=False),
     Row("follower-disk-slow", "robust", "each flush of one follower takes 100 ms longer, under set 1 KiB, 64 × 1 to the other two",
         tuple(
             Figure(f"{title}, {what}", f"{key}_{phase}", unit, key == "rate", scale)

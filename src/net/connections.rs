@@ -154,3 +154,44 @@ impl Connections {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Now;
+    use crate::pipeline::{EarlyRules, LargeRequestRules};
+
+    const LIMITS: ConnectionLimits = ConnectionLimits {
+        frame_bytes_max: 1000,
+        per_address_max: 0,
+        total_max: 0,
+        outstanding_max: 1000,
+        receive: ReceiveRules {
+            large: LargeRequestRules { threshold: None, bytes_max: 0 },
+            sync_asks_leader: false,
+            early: EarlyRules::NONE,
+        },
+        sessionless_ms: 10_000,
+        keep_alive: false,
+    };
+
+    #[test]
+    fn who_asks_for_no_session_in_time_is_closed_and_nobody_else() {
+        let (connections, statistics) = (Connections::default(), Arc::default());
+        let admit = |steady_ms| {
+            let now = Now { steady_ms, wall_ms: 0 };
+            connections.admit(&LIMITS, ([127, 0, 0, 1], 1).into(), now, &statistics).expect("room")
+        };
+        let (first, gone, second) = (admit(0), admit(0), admit(5000));
+        connections.remove(&gone);
+        let closing = |lane: &Lane| lane.lock().phase() == LanePhase::Closing;
+        connections.expire_sessionless(&LIMITS, 10_000);
+        assert_eq!((closing(&first), closing(&second)), (false, false), "not too long yet");
+        connections.expire_sessionless(&LIMITS, 10_001);
+        assert_eq!((closing(&first), closing(&second)), (true, false));
+        connections.expire_sessionless(&LIMITS, 15_001);
+        assert!(closing(&second));
+        connections.expire_sessionless(&LIMITS, 60_000);
+        assert_eq!(connections.sessionless_expired.load(Relaxed), 2);
+    }
+}

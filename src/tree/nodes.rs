@@ -505,6 +505,22 @@ mod tests {
     }
 
     #[test]
+    fn the_index_grows_with_what_is_there_and_holds_nothing_else() {
+        let mut nodes = Nodes::new(1, znode(""));
+        let name = |i: u32| format!("n{i}");
+        let ids: Vec<_> = (0..3000).map(|i| nodes.insert(ROOT, znode(&name(i)))).collect();
+        ids.iter().step_by(2).for_each(|&id| drop(nodes.remove(id)));
+        for i in 3000..9000 {
+            nodes.insert(ROOT, znode(&name(i)));
+        }
+        for i in 0..9000 {
+            let is_there = nodes.child(ROOT, &name(i)).is_some_and(|id| nodes.get(id).name() == name(i));
+            assert_eq!(is_there, i >= 3000 || i % 2 == 1, "{i}");
+        }
+        assert_eq!(nodes.index.len(), 7500);
+    }
+
+    #[test]
     fn a_freed_place_is_used_again_only_below_a_lower_parent() {
         let mut nodes = Nodes::new(1, znode(""));
         let low = nodes.insert(ROOT, znode("low"));

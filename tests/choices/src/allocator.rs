@@ -10,7 +10,7 @@ use fastrand::Rng;
 use zkd::auth::AuthRules;
 use zkd::ids::{Now, SessionId, Zxid};
 use zkd::jute::JuteWrite;
-use zkd::pipeline::{Asker, Database, Prepare, PrepareRules, Prepared};
+use zkd::pipeline::{Asker, Database, Prepare, Prepared};
 use zkd::proto::{OPEN_ACL, OpCode};
 use zkd::tree::{Tree, TreeOptions};
 use zkd::txn::Entry;
@@ -18,6 +18,7 @@ use zkd::txn::Entry;
 use crate::Figures;
 use crate::process::{cpu, resident};
 use crate::shape::{DATA, MILLION, leaf};
+use crate::standalone::prepare_rules;
 
 const BATCH: usize = 32;
 /// Requests that are put together before the clock runs.
@@ -40,17 +41,7 @@ impl Owner {
         let auth = Arc::new(AuthRules::default());
         let tree = Tree::new(TreeOptions::default());
         let database = Database::new(tree, BTreeMap::new(), Zxid::ZERO, Arc::clone(&auth));
-        let rules = PrepareRules {
-            auth,
-            extended_types: false,
-            enforce_quota: false,
-            namespaces: Arc::default(),
-            reconfig_enabled: false,
-            digest: true,
-            close_session_txn: true,
-            epoch_rolls_over: true,
-        };
-        let prepare = Prepare::new(rules, database.tree(), database.last_zxid());
+        let prepare = Prepare::new(prepare_rules(auth), database.tree(), database.last_zxid());
         Self { database, prepare, wake: Vec::new() }
     }
 

@@ -16,6 +16,8 @@ mod layouts;
 mod process;
 mod shape;
 mod sharing;
+#[path = "../../standalone/mod.rs"]
+mod standalone;
 mod tree;
 mod ways;
 
