@@ -380,7 +380,8 @@ impl Election {
             return None;
         }
         let silent = |sid: &Sid| !search.votes.contains_key(sid) && !self.unreachable.contains(sid);
-        if !quorums.voters().iter().any(silent) {
+        // Those who have seen more than this server may need one more vote than it does, and still change their minds.
+        if quorums.rumoured.is_none() && !quorums.voters().iter().any(silent) {
             return Some(proposal);
         }
         search.final_at_ms.get_or_insert(now.steady_ms + self.rules.finalize_ms);

@@ -299,3 +299,16 @@ fn a_voter_to_be_names_itself_in_every_other_round() {
     named.dedup();
     assert_eq!(named[..4], [(1, NO_SERVER), (2, 2), (3, NO_SERVER), (4, 2)]);
 }
+
+#[test]
+fn who_has_heard_of_members_to_be_waits_for_those_who_have_to_agree_elsewhere() {
+    let (rumoured, committed) = (ensemble(3), ensemble(2));
+    let quorums = Quorums { committed: &committed, proposed: None, rumoured: Some(&rumoured) };
+    let vote = |leader, counter| Vote { leader, zxid: Zxid::new(1, counter), round: 1, epoch: 1 };
+    let mut election = Election::new(Sid(2), ElectionRules::default());
+    election.look(at(0), Candidacy { zxid: Zxid::new(1, 4), epoch: 1 }, quorums);
+    assert_eq!(election.receive(at(1), Sid(1), &looking(vote(1, 5)), quorums), None, "server 3 may know more");
+    assert_eq!(election.receive(at(2), Sid(1), &looking(vote(3, 6)), quorums), None);
+    assert_eq!(election.tick(at(201), quorums), None);
+    assert_eq!(election.tick(at(202), quorums), Some(vote(3, 6)));
+}
