@@ -5,6 +5,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::direct::NewFile;
 use crate::storage::disk::temporary_name;
 
 /// See [`Disk::replace`](crate::storage::Disk::replace).
@@ -59,32 +60,16 @@ fn write_and_flush(
     permissions: Option<Permissions>,
     fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<u64> {
-    let mut out = Counted { file: File::create(path)?, bytes: 0 };
+    let file = File::create(path)?;
     if let Some(permissions) = permissions {
-        out.file.set_permissions(permissions)?;
+        file.set_permissions(permissions)?;
     }
+    let mut out = NewFile::new(file);
     fill(&mut out)?;
-    out.file.sync_all()?;
-    let size = out.file.metadata()?.len();
-    if size != out.bytes {
-        return Err(io::Error::other(format!("{} has {size} bytes, {} were written", path.display(), out.bytes)));
+    let written = out.finish()?;
+    let size = fs::metadata(path)?.len();
+    if size != written {
+        return Err(io::Error::other(format!("{} has {size} bytes, {written} were written", path.display())));
     }
     Ok(size)
-}
-
-struct Counted {
-    file: File,
-    bytes: u64,
-}
-
-impl Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.bytes += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -10,14 +10,13 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
 use super::atomic_file::sync_dir;
+use super::direct::{BLOCK_BYTES, Staged, is_unable, set_direct};
 use super::log_segment::{LogDir, LogOut};
 
-/// The unit of writes past the page cache: a multiple of what any disk in use asks for.
-pub(super) const BLOCK_BYTES: usize = 4096;
 /// More goes out in several writes.
 const STAGED_BYTES_MAX: usize = 1 << 20;
 
@@ -55,11 +54,6 @@ impl LogDir for RealLogDir {
 
 fn create(path: &Path, flags: OFlags) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags.bits().cast_signed()).open(path)
-}
-
-/// Whether it is the way of writing that the file system does not have.
-fn is_unable(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::OPNOTSUPP))
 }
 
 struct RealLogOut {
@@ -121,12 +115,6 @@ impl RealLogOut {
     }
 }
 
-/// Whether writes to a file go past the page cache.
-fn set_direct(file: &File, direct: bool) -> io::Result<()> {
-    let others = fcntl_getfl(file)? - OFlags::DIRECT;
-    Ok(fcntl_setfl(file, if direct { others | OFlags::DIRECT } else { others })?)
-}
-
 /// Writes in whole blocks.
 #[derive(Default)]
 struct Blocks {
@@ -136,8 +124,7 @@ struct Blocks {
     end: u64,
     /// The bytes of the last block, before `end`.
     tail: Vec<u8>,
-    /// Memory in which blocks lie as the disk wants them.
-    staged: Vec<u8>,
+    staged: Staged,
 }
 
 impl Blocks {
@@ -147,9 +134,7 @@ impl Blocks {
         let taken = &bytes[..bytes.len().min(STAGED_BYTES_MAX - kept)];
         let (begin, length) = (self.end - kept as u64, kept + taken.len());
         let padded = length.next_multiple_of(BLOCK_BYTES);
-        self.staged.resize(self.staged.len().max(padded + BLOCK_BYTES), 0);
-        let aligned = self.staged.as_ptr().align_offset(BLOCK_BYTES);
-        let Some(blocks) = self.staged.get_mut(aligned..aligned + padded) else { return Err(Errno::INVAL.into()) };
+        let blocks = self.staged.get(padded)?;
         blocks[..kept].copy_from_slice(&self.tail);
         blocks[kept..length].copy_from_slice(taken);
         blocks[length..].fill(0);

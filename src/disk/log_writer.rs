@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::log_out::{BLOCK_BYTES, RealLogDir};
+use super::direct::BLOCK_BYTES;
+use super::log_out::RealLogDir;
 use super::log_segment::{Batch, LogDir, Segments, WriteError};
 use crate::ids::Zxid;
 use crate::storage::Durable;

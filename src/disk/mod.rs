@@ -4,6 +4,7 @@
 //! the txn log and says when txns are durable. Formats and decisions are in [`crate::storage`].
 
 mod atomic_file;
+mod direct;
 mod files;
 mod linking;
 mod log_out;
