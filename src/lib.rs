@@ -12,6 +12,7 @@ pub mod jute;
 pub mod metrics;
 pub mod net;
 pub mod node;
+pub mod numbered;
 pub mod path;
 pub mod peer;
 pub mod pipeline;

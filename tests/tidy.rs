@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up: a module may import those before it and none behind it.
-const FLOORS: [&str; 21] = [
-    "ids", "path", "jute", "metrics", "proto", "txn", "config", "tree", "watch", "session", "auth", "storage",
-    "pipeline", "zab", "peer", WATERLINE, "disk", "net", "admin", "node", "cli",
+const FLOORS: [&str; 22] = [
+    "ids", "numbered", "path", "jute", "metrics", "proto", "txn", "config", "tree", "watch", "session", "auth",
+    "storage", "pipeline", "zab", "peer", WATERLINE, "disk", "net", "admin", "node", "cli",
 ];
 const WATERLINE: &str = "~~~~";
 

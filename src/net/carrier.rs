@@ -1,11 +1,15 @@
-//! What the connections of one thread do together: their writes leave for the owner in one message, and all whom the owner
-//! wakes are woken at once. One by one, each would be a switch between threads, or a system call.
+//! What the connections of one thread do together: they are polled by one task, their writes leave for the owner in one
+//! message, and whoever wakes many of them wakes that task once. One by one, each would be a switch between threads, or a
+//! system call.
 
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
+use tokio::task::unconstrained;
 
 use super::Owner;
 use super::words::WordDesk;
@@ -15,26 +19,34 @@ use crate::pipeline::WriteRequest;
 pub(super) struct Carrier {
     owner: Arc<dyn Owner>,
     words: WordDesk,
-    /// Writes that came in since the thread last was through with whoever had something to read.
+    /// Writes that came in during this turn of the thread.
     writes: Mutex<Vec<WriteRequest>>,
-    /// Connections that have something to send.
-    woken: Mutex<Vec<Arc<ConnectionWaker>>>,
-    wanted: Notify,
 }
 
 impl Carrier {
     pub(super) fn new(owner: Arc<dyn Owner>, words: WordDesk) -> Arc<Self> {
-        Arc::new(Self { owner, words, writes: Mutex::default(), woken: Mutex::default(), wanted: Notify::new() })
+        Arc::new(Self { owner, words, writes: Mutex::default() })
     }
 
-    /// Has its turn behind all connections that were ready when it was wanted: what these do goes along. Never ends.
-    pub(super) async fn run(self: Arc<Self>) {
-        loop {
-            self.wanted.notified().await;
-            self.hand_over();
-            let woken = std::mem::take(&mut *self.woken.lock());
-            woken.iter().for_each(|waker| waker.connection.wake_by_ref());
-        }
+    /// Carries what `begin` makes of those that arrive. Never ends: those that are here may go on when nobody arrives any more.
+    pub(super) async fn carry<A, C: Future<Output = ()>>(
+        &self,
+        mut arriving: mpsc::Receiver<A>,
+        mut begin: impl FnMut(A) -> Option<C>,
+    ) {
+        let mut connections = FuturesUnordered::new();
+        let turn = |cx: &mut Context<'_>| {
+            loop {
+                while let Poll::Ready(Some(())) = connections.poll_next_unpin(cx) {}
+                self.hand_over();
+                match arriving.poll_recv(cx) {
+                    Poll::Ready(Some(arrived)) => connections.extend(begin(arrived)),
+                    Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+                }
+            }
+        };
+        // Each of them sees to it that the others get their turn.
+        unconstrained(std::future::poll_fn(turn)).await
     }
 
     /// Where four-letter words are answered.
@@ -42,9 +54,9 @@ impl Carrier {
         &self.words
     }
 
-    /// Takes writes to the owner, soon.
+    /// Takes writes to the owner, at the end of this turn.
     pub(super) fn write(&self, requests: Vec<WriteRequest>) {
-        self.add(&self.writes, requests);
+        self.writes.lock().extend(requests);
     }
 
     /// Takes them now: what a connection says next must not overtake them.
@@ -54,41 +66,11 @@ impl Carrier {
             self.owner.write(writes);
         }
     }
-
-    /// Adds to a list. Whoever begins one wants the carrier's turn.
-    fn add<T>(&self, list: &Mutex<Vec<T>>, more: impl IntoIterator<Item = T>) {
-        let first = {
-            let mut list = list.lock();
-            let first = list.is_empty();
-            list.extend(more);
-            first
-        };
-        if first {
-            self.wanted.notify_one();
-        }
-    }
-
-    /// A waker of `connection` that wakes it together with others of its thread.
-    pub(super) fn waker(self: &Arc<Self>, connection: &Waker) -> Waker {
-        Arc::new(ConnectionWaker { carrier: Arc::clone(self), connection: connection.clone() }).into()
-    }
-}
-
-struct ConnectionWaker {
-    carrier: Arc<Carrier>,
-    connection: Waker,
-}
-
-impl Wake for ConnectionWaker {
-    fn wake(self: Arc<Self>) {
-        let carrier = Arc::clone(&self.carrier);
-        carrier.add(&carrier.woken, [self]);
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Notify;
 
     use super::*;
     use crate::ids::{ConnectionId, SessionId};
@@ -115,32 +97,37 @@ mod tests {
         WriteRequest { lane, session, xid: 1, op, body: Default::default(), identities: [].into(), received_ms: 0 }
     }
 
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     #[tokio::test]
     async fn what_happens_in_one_turn_of_the_thread_goes_together() {
         let owner = Arc::new(Batches::default());
         let carrier = Carrier::new(owner.clone(), WordDesk::open().expect("a thread"));
-        tokio::spawn(carrier.clone().run());
-        tokio::task::yield_now().await;
-        let woken = Arc::new(Woken::default());
+        let (arrive, arriving) = mpsc::channel(3);
+        let again = Arc::new(Notify::new());
+        let begin = {
+            let (carrier, again) = (carrier.clone(), again.clone());
+            move |()| {
+                let (carrier, again) = (carrier.clone(), again.clone());
+                Some(async move {
+                    loop {
+                        again.notified().await;
+                        carrier.write(vec![write(), write()]);
+                    }
+                })
+            }
+        };
+        let carries = carrier.clone();
+        tokio::spawn(async move { carries.carry(arriving, begin).await });
         for _ in 0..3 {
-            carrier.write(vec![write(), write()]);
-            carrier.waker(&Waker::from(woken.clone())).wake();
+            arrive.send(()).await.expect("somebody carries");
         }
-        assert_eq!((owner.0.lock().clone(), woken.0.load(Ordering::Relaxed)), (vec![], 0));
         tokio::task::yield_now().await;
-        assert_eq!((owner.0.lock().clone(), woken.0.load(Ordering::Relaxed)), (vec![6], 3));
+        again.notify_waiters();
+        assert!(owner.0.lock().is_empty());
+        tokio::task::yield_now().await;
+        assert_eq!(*owner.0.lock(), [6]);
         carrier.write(vec![write()]);
         carrier.hand_over();
-        tokio::task::yield_now().await;
+        carrier.hand_over();
         assert_eq!(*owner.0.lock(), [6, 1], "at once, and not again");
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -41,8 +41,6 @@ pub(super) struct Connection {
     context: Arc<ClientContext>,
     carrier: Arc<Carrier>,
     lane: Arc<Lane>,
-    /// What the lane wakes it by; `None` before it has run.
-    waker: Option<Waker>,
     stream: Stream,
     /// The beginning of a frame that has not come whole, or frames that have to wait.
     input: BytesMut,
@@ -68,7 +66,6 @@ impl Connection {
             context,
             carrier,
             lane,
-            waker: None,
             stream,
             input: BytesMut::new(),
             sending: Vec::new(),
@@ -114,12 +111,11 @@ impl Connection {
     fn next_buffer(&mut self, cx: &Context<'_>) -> bool {
         let sent = std::mem::take(&mut self.sending);
         self.sent = 0;
-        let waker = self.waker.get_or_insert_with(|| self.carrier.waker(cx.waker()));
         let mut state = self.lane.lock();
         if (KEPT_BYTES_MIN..=KEPT_BYTES_MAX).contains(&sent.capacity()) {
             state.recycle(sent);
         }
-        state.set_waker(waker);
+        state.set_waker(cx.waker());
         self.sending = if state.has_out() { state.take_out() } else { Vec::new() };
         !self.sending.is_empty()
     }
@@ -286,7 +282,7 @@ impl Connection {
         match usize::try_from(length) {
             Ok(length) if length <= self.context.limits.frame_bytes_max => input.get(4..4 + length),
             Ok(_) | Err(_) => {
-                tracing::debug!(client = %self.lane.address, length, "closing: unreasonable frame length");
+                tracing::debug!(client = %self.lane.address(), length, "closing: unreasonable frame length");
                 state.cut();
                 None
             }
@@ -354,7 +350,7 @@ impl Future for Connection {
                 Poll::Ready(Ok(Progress::Some)) => {}
                 Poll::Ready(Ok(Progress::End)) => return Poll::Ready(()),
                 Poll::Ready(Err(error)) => {
-                    tracing::debug!(client = %self.lane.address, %error, "connection lost");
+                    tracing::debug!(client = %self.lane.address(), %error, "connection lost");
                     return Poll::Ready(());
                 }
             }

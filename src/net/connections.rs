@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::auth::{Identities, Identity};
 use crate::ids::ConnectionId;
+use crate::numbered::NumberedTable;
 use crate::pipeline::{Lane, LanePhase, ReceiveRules, ServerStatistics};
 
 /// The bounds of what clients may ask of a server.
@@ -58,7 +59,7 @@ pub struct Connections {
 
 #[derive(Debug, Default)]
 struct Lanes {
-    all: HashMap<ConnectionId, Arc<Lane>>,
+    all: NumberedTable<Arc<Lane>>,
     /// Those that may not have asked for a session yet, the oldest first, and since when they are here, ms.
     newcomers: VecDeque<(u64, ConnectionId)>,
     /// How many come from each address, and who they all are before they say more.
@@ -86,7 +87,7 @@ impl Connections {
         let (count, identities) = here.or_insert_with(|| (0, [Identity::ip(address.ip())].into()));
         *count += 1;
         let lane = Lane::of(Arc::clone(identities), id, address, now.wall_ms, Arc::clone(statistics));
-        lanes.all.insert(id, Arc::clone(&lane));
+        lanes.all.insert(Arc::clone(&lane));
         lanes.newcomers.push_back((now.steady_ms, id));
         Some(lane)
     }
@@ -94,10 +95,10 @@ impl Connections {
     /// Forgets a connection that is gone.
     pub fn remove(&self, lane: &Lane) {
         let mut lanes = self.lanes.lock();
-        if lanes.all.remove(&lane.id).is_none() {
+        if lanes.all.remove(lane.id.0).is_none() {
             return;
         }
-        let ip = lane.address.ip();
+        let ip = lane.address().ip();
         if let Some((count, _)) = lanes.per_address.get_mut(&ip) {
             *count -= 1;
             if *count == 0 {
@@ -121,7 +122,7 @@ impl Connections {
     /// All of them, the oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Lane>> {
-        let mut all: Vec<_> = self.lanes.lock().all.values().map(Arc::clone).collect();
+        let mut all: Vec<_> = self.lanes.lock().all.iter().map(Arc::clone).collect();
         all.sort_unstable_by_key(|lane| lane.id);
         all
     }
@@ -133,7 +134,9 @@ impl Connections {
             let Lanes { all, newcomers, .. } = &mut *self.lanes.lock();
             let is_old = |(since, _): &(u64, _)| steady_ms.saturating_sub(*since) > limits.sessionless_ms;
             let old = newcomers.iter().take_while(|newcomer| is_old(newcomer)).count();
-            newcomers.drain(..old).filter_map(|(_, id)| all.get(&id).cloned()).collect()
+            let overdue = newcomers.drain(..old).filter_map(|(_, id)| all.get(id.0).cloned()).collect();
+            newcomers.shrink_to(2 * newcomers.len());
+            overdue
         };
         for lane in overdue {
             let mut state = lane.lock();

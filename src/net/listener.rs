@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use futures_util::future::Either;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -233,34 +235,37 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     }
 }
 
-/// Carries the connections of one thread.
-async fn carry(context: Arc<ClientContext>, words: WordDesk, mut accepted: mpsc::Receiver<Accepted>) {
+/// Carries the connections of one thread. When the port is closed, they go on until their lanes are closed.
+async fn carry(context: Arc<ClientContext>, words: WordDesk, accepted: mpsc::Receiver<Accepted>) {
     let carrier = Carrier::new(Arc::clone(&context.owner), words);
-    tokio::spawn(Arc::clone(&carrier).run());
-    while let Some(Accepted { stream, client, gate }) = accepted.recv().await {
-        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-        let Some(lane) = context.connections.admit(&context.limits, client, context.clock.now(), &context.statistics)
-        else {
-            tracing::warn!(%client, "too many connections; closing");
-            continue;
-        };
-        match set_up(stream, context.limits.keep_alive) {
-            Ok(stream) if matches!(gate, Gate::Plain) => {
-                let (context, carrier) = (Arc::clone(&context), Arc::clone(&carrier));
-                tokio::spawn(Connection::new(context, carrier, lane, Stream::Plain(stream)));
-            }
-            Ok(stream) => {
-                tokio::spawn(carry_secure(Arc::clone(&context), Arc::clone(&carrier), lane, gate, stream));
-            }
-            Err(error) => {
-                tracing::debug!(%client, %error, "connection lost before it began");
-                context.connections.remove(&lane);
-            }
+    carrier.carry(accepted, |accepted| begin(&context, &carrier, accepted)).await;
+}
+
+/// A connection that was accepted; `None`: it is closed again.
+fn begin(context: &Arc<ClientContext>, carrier: &Arc<Carrier>, accepted: Accepted) -> Option<Carried> {
+    let Accepted { stream, client, gate } = accepted;
+    let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+    let Some(lane) = context.connections.admit(&context.limits, client, context.clock.now(), &context.statistics)
+    else {
+        tracing::warn!(%client, "too many connections; closing");
+        return None;
+    };
+    let (context, carrier) = (Arc::clone(context), Arc::clone(carrier));
+    match set_up(stream, context.limits.keep_alive) {
+        Ok(stream) if matches!(gate, Gate::Plain) => {
+            Some(Either::Left(Connection::new(context, carrier, lane, Stream::Plain(stream))))
+        }
+        Ok(stream) => Some(Either::Right(Box::pin(carry_secure(context, carrier, lane, gate, stream)))),
+        Err(error) => {
+            tracing::debug!(%client, %error, "connection lost before it began");
+            context.connections.remove(&lane);
+            None
         }
     }
-    // The port is closed; the connections of this thread go on until their lanes are closed.
-    std::future::pending::<()>().await;
 }
+
+/// A connection, or one that may begin with a handshake.
+type Carried = Either<Connection, Pin<Box<dyn Future<Output = ()> + Send>>>;
 
 /// Carries a connection that may begin with a handshake: its certificate, if there is one, says who the client is (SC-06).
 async fn carry_secure(
@@ -280,16 +285,16 @@ async fn carry_secure(
                 let certified = |subject: String| context.database.read().auth().certified(&subject);
                 lane.secure(subject.map(certified).unwrap_or_default());
             } else {
-                count_plain(&context, lane.address);
+                count_plain(&context, lane.address());
             }
             Connection::new(context, carrier, lane, stream).await;
         }
         Err(error) => {
             match error.kind() {
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-                    tracing::debug!(client = %lane.address, %error, "gone before the handshake was done");
+                    tracing::debug!(client = %lane.address(), %error, "gone before the handshake was done");
                 }
-                _ => tracing::warn!(client = %lane.address, %error, "a client's TLS connection came to nothing"),
+                _ => tracing::warn!(client = %lane.address(), %error, "a client's TLS connection came to nothing"),
             }
             lane.statistics().auth_failed.fetch_add(1, Relaxed);
             context.throttles.metrics.count(Counter::unsuccessful_handshake, 1);

@@ -116,7 +116,7 @@ impl Clients {
             wake.extend(lane.refuse(read_only));
             return false;
         }
-        core.lanes.insert(lane.id, Arc::clone(lane));
+        core.lanes.insert(Arc::clone(lane));
         self.ask(session, timeout_ms, Asker::Client(Arc::clone(lane), read_only), out);
         true
     }
@@ -151,7 +151,7 @@ impl Clients {
     ) {
         let session = core.new_session(|id| self.known.contains_key(&id));
         let heartbeat = self.admit(now, session, lane.id, timeout_ms);
-        core.lanes.insert(lane.id, Arc::clone(lane));
+        core.lanes.insert(Arc::clone(lane));
         let origin = Origin::Connect { lane: Arc::clone(lane), session, timeout_ms, heartbeat, read_only };
         forward_session(core, session, timeout_ms, origin, out);
     }
@@ -185,12 +185,12 @@ impl Clients {
             }
         };
         if !valid {
-            core.lanes.remove(&lane.id);
+            core.lanes.remove(lane.id.0);
             wake.extend(lane.refuse(read_only));
             return None;
         }
         // Else it went away while the leader was asked.
-        if core.lanes.contains_key(&lane.id) {
+        if core.lanes.contains(lane.id.0) {
             let heartbeat = self.admit(now, session, lane.id, timeout_ms);
             wake.extend(lane.open(session, timeout_ms, heartbeat, read_only));
         }

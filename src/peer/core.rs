@@ -1,6 +1,6 @@
 //! What a server keeps whatever its role: the database, the log's end, its clients, what is in flight.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
@@ -11,6 +11,7 @@ use super::rules::{EnsembleRules, PeerRules};
 use super::standing::Standing;
 use super::{Beginning, Output, Record, Restored, SnapshotStart};
 use crate::ids::{ConnectionId, Epoch, LinkId, Now, SessionId, Sid, Zxid};
+use crate::numbered::NumberedTable;
 use crate::pipeline::{
     Applied, Database, Forwarded, InFlight, Lane, LoadDatabase, Origin, SharedDatabase, Work, WriteRequest,
 };
@@ -62,7 +63,7 @@ struct Installing {
 pub(super) struct Core {
     pub(super) rules: PeerRules,
     pub(super) database: SharedDatabase,
-    pub(super) lanes: BTreeMap<ConnectionId, Arc<Lane>>,
+    pub(super) lanes: NumberedTable<Arc<Lane>>,
     pub(super) in_flight: InFlight,
     pub(super) forwarded: Forwarded,
     /// Who is in the ensemble; `None` for a server alone.
@@ -109,7 +110,7 @@ impl Core {
             random: fastrand::Rng::with_seed(rules.seed),
             rules,
             database,
-            lanes: BTreeMap::new(),
+            lanes: NumberedTable::default(),
             in_flight: InFlight::default(),
             forwarded: Forwarded::default(),
             history,
@@ -397,21 +398,21 @@ impl Core {
 
     /// Closes a lane that a session has, behind what was sent.
     pub(super) fn close_lane(&mut self, connection: Option<ConnectionId>, wake: &mut Vec<Waker>) {
-        if let Some(lane) = connection.and_then(|connection| self.lanes.remove(&connection)) {
+        if let Some(lane) = connection.and_then(|connection| self.lanes.remove(connection.0)) {
             wake.extend(lane.lock().close());
         }
     }
 
     /// Cuts a lane without a word.
     pub(super) fn cut_lane(&mut self, connection: Option<ConnectionId>, wake: &mut Vec<Waker>) {
-        if let Some(lane) = connection.and_then(|connection| self.lanes.remove(&connection)) {
+        if let Some(lane) = connection.and_then(|connection| self.lanes.remove(connection.0)) {
             wake.extend(lane.lock().cut());
         }
     }
 
     /// This server serves nobody any more: all lanes are cut, and nobody waits for what is in flight.
     pub(super) fn cut_clients(&mut self, wake: &mut Vec<Waker>) {
-        for lane in std::mem::take(&mut self.lanes).into_values() {
+        for lane in self.lanes.take_all() {
             wake.extend(lane.lock().cut());
         }
         self.forwarded.abandon();

@@ -76,7 +76,7 @@ impl LocalSessions {
         tracked.owner = Some(SessionOwner::Connection(lane.id));
         let read_only = greeting.read_only.map(|_| self.read_only);
         wake.extend(lane.open(session, timeout_ms, Arc::clone(&tracked.heartbeat), read_only));
-        core.lanes.insert(lane.id, Arc::clone(lane));
+        core.lanes.insert(Arc::clone(lane));
     }
 
     /// Whether this connection speaks for that session.

@@ -100,7 +100,7 @@ impl Serving {
         let tracked = self.sessions.track(now, session, timeout_ms);
         tracked.owner = Some(SessionOwner::Connection(lane.id));
         wake.extend(lane.open(session, timeout_ms, Arc::clone(&tracked.heartbeat), read_only));
-        core.lanes.insert(lane.id, Arc::clone(lane));
+        core.lanes.insert(Arc::clone(lane));
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Serving {
         let tracked = self.sessions.track(now, session, timeout_ms);
         tracked.owner = Some(SessionOwner::Connection(lane.id));
         let heartbeat = Arc::clone(&tracked.heartbeat);
-        core.lanes.insert(lane.id, Arc::clone(lane));
+        core.lanes.insert(Arc::clone(lane));
         let prepared = self.prepare.create_session(now, core.database.read().tree(), session, timeout_ms);
         let origin = Origin::Connect { lane: Arc::clone(lane), session, timeout_ms, heartbeat, read_only };
         propose(core, prepared, origin)
@@ -311,7 +311,7 @@ impl Serving {
         for session in self.sessions.expire(now) {
             tracing::info!(%session, "session expired");
             let lane =
-                self.sessions.get(session).and_then(|session| session.connection()).and_then(|c| core.lanes.get(&c));
+                self.sessions.get(session).and_then(|session| session.connection()).and_then(|c| core.lanes.get(c.0));
             if let Some(lane) = lane {
                 wake.extend(lane.lock().cut());
             }

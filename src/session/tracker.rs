@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-
 use crate::ids::{ConnectionId, LinkId, Now, SessionId};
+use crate::numbered::{Numbered, NumberedTable};
 
 /// When a session was last heard of, on the steady clock, ms.
 #[derive(Debug, Default)]
@@ -66,7 +64,18 @@ pub struct Session {
     pub closing: bool,
     /// Shared with the connection.
     pub heartbeat: Arc<Heartbeat>,
+    id: SessionId,
     bucket: u64,
+}
+
+impl Numbered for Session {
+    fn number(&self) -> u64 {
+        number(self.id)
+    }
+}
+
+const fn number(id: SessionId) -> u64 {
+    id.0.cast_unsigned()
 }
 
 impl Session {
@@ -84,8 +93,7 @@ impl Session {
 #[derive(Debug)]
 pub struct Sessions {
     tick_ms: u64,
-    /// Ids are the servers' to choose, so no client can make them collide.
-    by_id: HashMap<SessionId, Session, FixedState>,
+    by_id: NumberedTable<Box<Session>>,
     buckets: BTreeMap<u64, Vec<SessionId>>,
 }
 
@@ -93,16 +101,16 @@ impl Sessions {
     /// No sessions; `tick_ms` is `tickTime`.
     #[must_use]
     pub fn new(tick_ms: u64) -> Self {
-        Self { tick_ms: tick_ms.max(1), by_id: HashMap::default(), buckets: BTreeMap::new() }
+        Self { tick_ms: tick_ms.max(1), by_id: NumberedTable::default(), buckets: BTreeMap::new() }
     }
 
     /// Starts to track a session, or gives one that is there a new timeout; either way it counts as heard of.
     pub fn track(&mut self, now: Now, id: SessionId, timeout_ms: i32) -> &mut Session {
         let bucket = self.bucket(now.steady_ms, timeout_ms);
         let buckets = &mut self.buckets;
-        let session = self.by_id.entry(id).or_insert_with(|| {
+        let session = self.by_id.get_or_insert_with(number(id), || {
             buckets.entry(bucket).or_default().push(id);
-            Session { timeout_ms, owner: None, closing: false, heartbeat: Arc::default(), bucket }
+            Box::new(Session { timeout_ms, owner: None, closing: false, heartbeat: Arc::default(), id, bucket })
         });
         session.timeout_ms = timeout_ms;
         session.heartbeat.touch(now.steady_ms);
@@ -117,22 +125,22 @@ impl Sessions {
     /// The session, if it is tracked.
     #[must_use]
     pub fn get(&self, id: SessionId) -> Option<&Session> {
-        self.by_id.get(&id)
+        self.by_id.get(number(id)).map(Box::as_ref)
     }
 
     /// The session, to change.
     pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.by_id.get_mut(&id)
+        self.by_id.get_mut(number(id)).map(Box::as_mut)
     }
 
     /// Stops tracking a session.
     pub fn remove(&mut self, id: SessionId) -> Option<Session> {
-        self.by_id.remove(&id)
+        self.by_id.remove(number(id)).map(|session| *session)
     }
 
     /// All sessions with their ids, in no order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (SessionId, &Session)> {
-        self.by_id.iter().map(|(&id, session)| (id, session))
+        self.by_id.iter().map(|session| (session.id, session.as_ref()))
     }
 
     /// How many there are.
@@ -159,7 +167,8 @@ impl Sessions {
         while let Some(due) = self.buckets.first_entry().filter(|due| *due.key() <= now.steady_ms) {
             let (at, ids) = due.remove_entry();
             for id in ids {
-                let Some(session) = self.by_id.get_mut(&id).filter(|session| session.bucket == at && !session.closing)
+                let Some(session) =
+                    self.by_id.get_mut(number(id)).filter(|session| session.bucket == at && !session.closing)
                 else {
                     continue;
                 };
