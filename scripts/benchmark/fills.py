@@ -11,6 +11,8 @@ FILL_SECONDS_MAX = 3600
 # Writes between two looks for a new snapshot; snapCount is 100,000.
 NUDGES = 20_000
 NUDGES_MAX = 50
+# So long a snapshot may take behind them: it has been begun.
+SNAPSHOT_SECONDS_MAX = 300
 # A snapshot's file that has not changed for so long is complete.
 STILL_SECONDS = 2
 
@@ -63,9 +65,16 @@ def keep(bench, rows, name, kind, report, args):
 def snapshot(server):
     """Writes until the server has written one more snapshot; how long that took and how long it is."""
     known = set(server.snapshots())
-    for number in range(NUDGES_MAX):
-        nudge = ["load", "--ops", "set", "--size", "10", "--znodes", "10", "--connections", "8", "--depth", "64"]
-        server.run_bench([*nudge, "--root", f"/nudge-{number}", "--count", str(NUDGES), "--warmup", "0"], 600)
+    until = None
+    nudges = 0
+    while until is None or time.time() < until:
+        if nudges < NUDGES_MAX:
+            nudge = ["load", "--ops", "set", "--size", "10", "--znodes", "10", "--connections", "8", "--depth", "64"]
+            server.run_bench([*nudge, "--root", f"/nudge-{nudges}", "--count", str(NUDGES), "--warmup", "0"], 600)
+            nudges += 1
+        else:
+            until = until or time.time() + SNAPSHOT_SECONDS_MAX
+            time.sleep(STILL_SECONDS / 10)
         fresh = [path for path in server.snapshots() if path not in known]
         if fresh:
             return snapshot_figures(fresh[-1])
