@@ -25,8 +25,8 @@ DESCRIPTORS_SPARE = 500
 MEASURES = {
     "standalone": loads.measure, "operations": loads.measure, "three": loads.measure, "one": loads.measure,
     "big": loads.measure, "watch": watches.measure, "memory": fills.measure, "tree": fills.measure, "idle": idle.measure,
-    "latency": latency.measure, "failover": failover.measure, "robust": robust.measure, "scaling": scaling.measure,
-    "scaling-large": scaling.measure,
+    "latency": latency.measure, "latency-low": latency.measure, "failover": failover.measure, "robust": robust.measure,
+    "scaling": scaling.measure, "scaling-large": scaling.measure,
 }
 # Options that say where things are, and nothing about the figures.
 PLACES = ("--zkd", "--bench", "--dir", "--raw", "--out", "--ports")
@@ -92,7 +92,7 @@ def parse_options(doc):
     parser.add_argument("--per-process", type=positive,
                         help="connections of one process at most (default: what the limit of open files allows)")
     parser.add_argument("--failovers", type=int, help="leaders that go, of each kind and in each way (default 20, quick 2)")
-    parser.add_argument("--share", type=float, default=0.7, help="latency: the rate as a share of zkd's most (default %(default)s)")
+    parser.add_argument("--share", type=float, default=0.7, help="latency: the rate as a share of the most (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="does each row work? The figures mean little")
     parser.add_argument("--ports", type=ports, default="15000-31999", help="ports for servers (default %(default)s)")
     parser.add_argument("--dir", help="where the data directories go (default: the temporary directory)")

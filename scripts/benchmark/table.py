@@ -9,7 +9,8 @@ TITLES = {
     "standalone": "One server: get and set", "operations": "One server: other operations", "three": "Three servers",
     "one": "One client, one request at a time", "big": "Long lists and large values", "watch": "Watches",
     "memory": "Memory, start, snapshots", "tree": "The tree of a large installation", "idle": "Idle sessions",
-    "latency": "Latency at fixed times, with snapshots", "failover": "The leader goes",
+    "latency": "Latency at fixed times, with snapshots",
+    "latency-low": "Latency at a rate that all can do, with snapshots", "failover": "The leader goes",
     "robust": "Clients and servers that do not behave", "scaling": "How costs grow",
 }
 
