@@ -81,7 +81,7 @@ impl<T: Numbered> NumberedTable<T> {
         Some(there.remove().0)
     }
 
-    /// All values, in an order that depends on nothing but the numbers and what was done.
+    /// All values, in no order, which is the same whenever the same was done.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &T> {
         self.0.iter()
     }

@@ -21,11 +21,10 @@ def measure(bench, rows):
         for server in running.values():
             fill = ["fill", "--root", "/filled", "--znodes", str(options.znodes), "--size", "100", *FILL]
             server.run_bench(fill, FILL_SECONDS_MAX)
+        # Before snapshots are written more often.
+        peaks = {row.name: peak(options, row, running) for row in rows}
         for row in rows:
-            measured = [running["zkd"]] if row.group == "latency" else running.values()
-            load = [*row.args, "--seconds", str(options.seconds)]
-            peak = min(server.run_bench(load, options.seconds + 200)["ops_per_second"] for server in measured)
-            rate = peak * options.share
+            rate = peaks[row.name] * options.share
             snap_count = max(2, int(rate * SET_SHARE[row.name.rsplit("-", 1)[-1]] * period / SNAP_COUNT_MEAN))
             for kind, server in running.items():
                 server.stop()
@@ -34,8 +33,15 @@ def measure(bench, rows):
                 bench.warm(server, row.args)
                 args = [*row.args, "--rate", f"{rate:.0f}", "--seconds", str(seconds), "--per-second"]
                 report = server.run_bench(args, seconds + 600)
-                more = {"rate": rate, "peak": peak, "znodes": options.znodes, "snap_count": snap_count}
+                more = {"rate": rate, "peak": peaks[row.name], "znodes": options.znodes, "snap_count": snap_count}
                 bench.keep(row, kind, 1, report | more | beside_snapshots(server, report), args)
+
+
+def peak(options, row, running):
+    """The most that zkd can do, or all can."""
+    measured = [running["zkd"]] if row.group == "latency" else running.values()
+    load = [*row.args, "--seconds", str(options.seconds)]
+    return min(server.run_bench(load, options.seconds + 200)["ops_per_second"] for server in measured)
 
 
 def beside_snapshots(server, report):

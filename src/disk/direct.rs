@@ -32,7 +32,7 @@ pub(super) fn is_unable(error: &io::Error) -> bool {
 pub(super) struct Staged(Vec<u8>);
 
 impl Staged {
-    /// The first `bytes` of it, with what was there before.
+    /// The first `bytes` of it, with what was there before if there were as many.
     pub(super) fn get(&mut self, bytes: usize) -> io::Result<&mut [u8]> {
         self.0.resize(self.0.len().max(bytes + BLOCK_BYTES), 0);
         let aligned = self.0.as_ptr().align_offset(BLOCK_BYTES);
@@ -81,7 +81,11 @@ impl NewFile {
 
 /// A file system that cannot is no error: the page cache is as good.
 fn tolerate(error: io::Error) -> io::Result<()> {
-    if is_unable(&error) { Ok(()) } else { Err(error) }
+    if !is_unable(&error) {
+        return Err(error);
+    }
+    tracing::info!(%error, "this file system cannot write past the page cache");
+    Ok(())
 }
 
 impl Write for NewFile {

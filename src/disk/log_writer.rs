@@ -4,10 +4,11 @@
 //! A full disk is waited out: nothing was promised, nothing is lost. A failed write or flush is final: what the file
 //! holds is not known then, and flushing again would only hide it (storage.md 10).
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,18 @@ pub struct LogWriter {
     waiting_bytes: Arc<AtomicUsize>,
     stopping: Arc<AtomicBool>,
     thread: JoinHandle<()>,
+    /// Closed when the thread ends.
+    running: Receiver<Infallible>,
+    farewell: Duration,
+}
+
+/// How long things are waited for.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Before a full disk is tried again.
+    full_retry: Duration,
+    /// For a disk that does not answer, at the end.
+    farewell: Duration,
 }
 
 impl LogWriter {
@@ -116,16 +129,17 @@ impl LogWriter {
     ) -> std::io::Result<LogWriter> {
         // A flush after each batch, and space ahead of it, are what blocks that go past the page cache are good for.
         let direct = options.force_sync && options.prealloc_bytes >= BLOCK_BYTES as u64;
-        Self::start_in(Box::new(RealLogDir { path: dir, direct }), options, FULL_RETRY, report)
+        Self::start_in(Box::new(RealLogDir { path: dir, direct }), options, PATIENCE, report)
     }
 
     fn start_in(
         dir: Box<dyn LogDir>,
         options: LogOptions,
-        full_retry: Duration,
+        Patience { full_retry, farewell }: Patience,
         report: Box<dyn Fn(LogReport) + Send>,
     ) -> std::io::Result<LogWriter> {
         let (commands, queue) = channel();
+        let (runs, running) = channel();
         let (waiting_bytes, stopping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let worker = Worker {
             queue,
@@ -140,8 +154,11 @@ impl LogWriter {
             flushed: Instant::now(),
             report,
         };
-        let thread = thread::Builder::new().name("txn-log".to_owned()).spawn(move || worker.run())?;
-        Ok(LogWriter { commands, waiting_bytes, stopping, thread })
+        let thread = thread::Builder::new().name("txn-log".to_owned()).spawn(move || {
+            let _runs = runs;
+            worker.run();
+        })?;
+        Ok(LogWriter { commands, waiting_bytes, stopping, thread, running, farewell })
     }
 
     /// Appends txns: each with its encoded [`Entry`](crate::txn::Entry), in order of their zxids. Never waits for the disk,
@@ -168,13 +185,19 @@ impl LogWriter {
         self.waiting_bytes.load(Ordering::Relaxed)
     }
 
-    /// Writes everything that waits, closes the file, and ends the thread. A full disk is not waited out.
+    /// Writes everything that waits, closes the file, and ends the thread. A full disk is not waited out, nor is one that
+    /// does not answer: nobody was promised what waits for it.
     pub fn stop(self) {
         self.stopping.store(true, Ordering::Release);
         self.thread.thread().unpark();
         // Both fail only if the thread is gone already, and it has said why.
         let _ = self.commands.send(LogCommand::Stop);
-        let _ = self.thread.join();
+        match self.running.recv_timeout(self.farewell) {
+            Err(RecvTimeoutError::Disconnected) => drop(self.thread.join()),
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::error!("the disk of the log does not answer; it is left as it is")
+            }
+        }
     }
 }
 
@@ -311,7 +334,7 @@ impl Worker {
 
 /// A batch takes no further command beyond this; what one command brings stays together.
 const BATCH_BYTES_MAX: usize = 4 << 20;
-const FULL_RETRY: Duration = Duration::from_millis(500);
+const PATIENCE: Patience = Patience { full_retry: Duration::from_millis(500), farewell: Duration::from_secs(5) };
 
 #[cfg(test)]
 #[path = "log_writer_tests.rs"]

@@ -49,9 +49,13 @@ fn start(dir: &Path, options: LogOptions) -> (LogWriter, Reports) {
 }
 
 fn start_faulty(fault: &Faulty, options: LogOptions) -> (LogWriter, Reports) {
+    start_impatient(fault, options, Duration::from_secs(60))
+}
+
+fn start_impatient(fault: &Faulty, options: LogOptions, farewell: Duration) -> (LogWriter, Reports) {
     let (report, reports) = reporter();
-    let retry = Duration::from_millis(1);
-    (LogWriter::start_in(Box::new(fault.clone()), options, retry, report).expect("a thread"), reports)
+    let patience = Patience { full_retry: Duration::from_millis(1), farewell };
+    (LogWriter::start_in(Box::new(fault.clone()), options, patience, report).expect("a thread"), reports)
 }
 
 /// Waits until `zxid` is durable; everything said before comes back.
@@ -500,4 +504,17 @@ fn a_disk_that_hangs_holds_nobody_up_who_appends() {
     until_durable(&reports, 20_000);
     assert_eq!(writer.waiting_bytes(), 0);
     writer.stop();
+}
+
+#[test]
+fn a_disk_that_does_not_answer_keeps_nobody_at_the_end() {
+    let fault = Faulty::default();
+    let (log, reports) = start_impatient(&fault, small(), Duration::from_millis(5));
+    log.append(vec![txn(1)]).expect("the writer is alive");
+    until_durable(&reports, 1);
+    let hangs = fault.state();
+    log.append(vec![txn(2)]).expect("the writer is alive");
+    log.stop();
+    drop(hangs);
+    until_durable(&reports, 2);
 }

@@ -3,6 +3,8 @@
 //! system call.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
@@ -21,11 +23,16 @@ pub(super) struct Carrier {
     words: WordDesk,
     /// Writes that came in during this turn of the thread.
     writes: Mutex<Vec<WriteRequest>>,
+    /// How many connections may still have theirs in it.
+    turns_left: AtomicUsize,
 }
+
+/// Connections that are polled, and such that arrive, before other tasks of the thread go on.
+const TURNS_MAX: usize = 256;
 
 impl Carrier {
     pub(super) fn new(owner: Arc<dyn Owner>, words: WordDesk) -> Arc<Self> {
-        Arc::new(Self { owner, words, writes: Mutex::default() })
+        Arc::new(Self { owner, words, writes: Mutex::default(), turns_left: AtomicUsize::new(0) })
     }
 
     /// Carries what `begin` makes of those that arrive. Never ends: those that are here may go on when nobody arrives any more.
@@ -36,7 +43,8 @@ impl Carrier {
     ) {
         let mut connections = FuturesUnordered::new();
         let turn = |cx: &mut Context<'_>| {
-            loop {
+            self.turns_left.store(TURNS_MAX, Relaxed);
+            for _ in 0..TURNS_MAX {
                 while let Poll::Ready(Some(())) = connections.poll_next_unpin(cx) {}
                 self.hand_over();
                 match arriving.poll_recv(cx) {
@@ -44,9 +52,19 @@ impl Carrier {
                     Poll::Ready(None) | Poll::Pending => return Poll::Pending,
                 }
             }
+            cx.waker().wake_by_ref();
+            Poll::Pending
         };
-        // Each of them sees to it that the others get their turn.
+        // What it may do in one turn is counted here.
         unconstrained(std::future::poll_fn(turn)).await
+    }
+
+    /// Whether one more connection may have its turn now. One that may not wakes itself; when two have done that, this turn
+    /// of the thread is over.
+    pub(super) fn grants_turn(&self) -> bool {
+        let left = self.turns_left.load(Relaxed);
+        self.turns_left.store(left.saturating_sub(1), Relaxed);
+        left > 0
     }
 
     /// Where four-letter words are answered.
@@ -97,19 +115,24 @@ mod tests {
         WriteRequest { lane, session, xid: 1, op, body: Default::default(), identities: [].into(), received_ms: 0 }
     }
 
-    #[tokio::test]
-    async fn what_happens_in_one_turn_of_the_thread_goes_together() {
+    type Trace = Arc<Mutex<Vec<&'static str>>>;
+
+    /// A carrier of so many connections, each of which writes when it is told to, and says so.
+    async fn carried(count: usize, again: &Arc<Notify>, trace: &Trace) -> (Arc<Carrier>, Arc<Batches>) {
         let owner = Arc::new(Batches::default());
         let carrier = Carrier::new(owner.clone(), WordDesk::open().expect("a thread"));
-        let (arrive, arriving) = mpsc::channel(3);
-        let again = Arc::new(Notify::new());
+        let (arrive, arriving) = mpsc::channel(count);
         let begin = {
-            let (carrier, again) = (carrier.clone(), again.clone());
+            let (carrier, again, trace) = (carrier.clone(), again.clone(), trace.clone());
             move |()| {
-                let (carrier, again) = (carrier.clone(), again.clone());
+                let (carrier, again, trace) = (carrier.clone(), again.clone(), trace.clone());
                 Some(async move {
                     loop {
                         again.notified().await;
+                        while !carrier.grants_turn() {
+                            tokio::task::yield_now().await;
+                        }
+                        trace.lock().push("connection");
                         carrier.write(vec![write(), write()]);
                     }
                 })
@@ -117,10 +140,21 @@ mod tests {
         };
         let carries = carrier.clone();
         tokio::spawn(async move { carries.carry(arriving, begin).await });
-        for _ in 0..3 {
+        for _ in 0..count {
             arrive.send(()).await.expect("somebody carries");
         }
-        tokio::task::yield_now().await;
+        // Nobody arrives any more; those that are here go on.
+        drop(arrive);
+        for _ in 0..2 + count / TURNS_MAX {
+            tokio::task::yield_now().await;
+        }
+        (carrier, owner)
+    }
+
+    #[tokio::test]
+    async fn what_happens_in_one_turn_of_the_thread_goes_together() {
+        let again = Arc::new(Notify::new());
+        let (carrier, owner) = carried(3, &again, &Trace::default()).await;
         again.notify_waiters();
         assert!(owner.0.lock().is_empty());
         tokio::task::yield_now().await;
@@ -129,5 +163,20 @@ mod tests {
         carrier.hand_over();
         carrier.hand_over();
         assert_eq!(*owner.0.lock(), [6, 1], "at once, and not again");
+    }
+
+    #[tokio::test]
+    async fn many_connections_that_are_ready_let_others_of_the_thread_go_on() {
+        let (again, trace) = (Arc::new(Notify::new()), Trace::default());
+        let (_carrier, owner) = carried(10 * TURNS_MAX, &again, &trace).await;
+        again.notify_waiters();
+        let other = trace.clone();
+        tokio::spawn(async move { other.lock().push("other") }).await.expect("it ends well");
+        assert_eq!(trace.lock().iter().filter(|who| **who == "other").count(), 1);
+        assert!(trace.lock().len() <= 2 * TURNS_MAX, "{}", trace.lock().len());
+        while trace.lock().len() < 10 * TURNS_MAX + 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(owner.0.lock().iter().sum::<usize>(), 20 * TURNS_MAX);
     }
 }

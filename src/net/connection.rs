@@ -31,6 +31,8 @@ const KEPT_BYTES_MIN: usize = 256;
 const ROOM_BYTES_MIN: usize = 4096;
 /// Turns of read, answer, write before other connections of the thread get theirs.
 const TURNS_MAX: usize = 4;
+/// Writes to the socket in one of them: events may come as fast as they are sent.
+const WRITES_MAX: usize = 16;
 
 thread_local! {
     /// What a read goes into first: only what is left of it when all whole frames are done needs a buffer of its own.
@@ -93,9 +95,9 @@ impl Connection {
         self.read(cx)
     }
 
-    /// Sends what there is, until nothing is left.
+    /// Sends what there is, until nothing is left, or others have to have their turn.
     fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
+        for _ in 0..WRITES_MAX {
             if self.sent == self.sending.len() && !self.next_buffer(cx) {
                 return Pin::new(&mut self.stream).poll_flush(cx);
             }
@@ -105,6 +107,8 @@ impl Connection {
                 sent => self.sent += sent,
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Takes the next buffer from the lane; false when there is nothing to send.
@@ -344,7 +348,8 @@ impl Future for Connection {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..TURNS_MAX {
+        let turns = if self.carrier.grants_turn() { TURNS_MAX } else { 0 };
+        for _ in 0..turns {
             match self.turn(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(Progress::Some)) => {}

@@ -6,6 +6,11 @@ use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 
+/// Turns of tasks before a busy thread looks at its sockets, and before it looks at what other threads have woken. A turn may be
+/// that of many connections (`net::carrier`), so these are fewer than tokio's.
+const EVENT_INTERVAL: u32 = 4;
+const GLOBAL_QUEUE_INTERVAL: u32 = 4;
+
 /// The threads; they live as long as the process.
 pub(super) struct Threads {
     /// The owner's, with the connections to other servers.
@@ -43,7 +48,9 @@ fn client_threads() -> usize {
 
 /// A thread that does what is spawned on it.
 fn start(name: String) -> io::Result<Handle> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().event_interval(EVENT_INTERVAL).global_queue_interval(GLOBAL_QUEUE_INTERVAL);
+    let runtime = builder.build()?;
     let handle = runtime.handle().clone();
     thread::Builder::new().name(name).spawn(move || runtime.block_on(pending::<()>()))?;
     Ok(handle)

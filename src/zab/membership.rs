@@ -26,8 +26,9 @@ impl Membership {
 
     /// What a quorum is, for whatever is no txn: votes, epochs, who follows.
     #[must_use]
-    pub const fn quorums(&self) -> Quorums<'_> {
-        Quorums { committed: &self.committed, proposed: self.proposed.as_ref(), rumoured: self.rumoured.as_ref() }
+    pub fn quorums(&self) -> Quorums<'_> {
+        let rumoured = self.rumoured.as_ref().filter(|rumoured| rumoured.version() > self.newest().version());
+        Quorums { committed: &self.committed, proposed: self.proposed.as_ref(), rumoured }
     }
 
     /// What a quorum is for this txn: from a reconfiguration on, itself included, one of both. Once that is committed,
@@ -163,6 +164,8 @@ mod tests {
         assert!(!behind.hear_of(members(9, &[3, 4, 5])), "that is known");
         let quorums = behind.quorums();
         assert!(quorums.is_quorum(|sid| sid.0 < 3) && !quorums.is_voter(Sid(4)) && quorums.may_lead(Sid(4)));
+        let mut adopted = behind.clone();
+        assert!(adopted.adopt(members(9, &[3, 4, 5])) && adopted.quorums().rumoured.is_none(), "no rumour any more");
         assert_eq!((behind.pending(), behind.forget_rumours(), behind.forget_rumours()), (None, true, false));
         assert!(!pending().hear_of(members(11, &[1])), "the own log is to be believed");
     }
