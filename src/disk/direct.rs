@@ -110,6 +110,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_large_file_goes_past_the_page_cache_where_that_can_be() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let create = |name| File::create(dir.path().join(name)).expect("creates");
+        let can = set_direct(&create("other"), true).is_ok();
+        let mut out = NewFile::new(create("file"));
+        let is_direct = |out: &NewFile| fcntl_getfl(&out.file).expect("flags").contains(OFlags::DIRECT);
+        out.write_all(&[7; PIECE_BYTES - 1]).expect("writes");
+        assert!(!is_direct(&out), "a small file is none of this");
+        out.write_all(&[7; 2]).expect("writes");
+        assert_eq!(is_direct(&out), can);
+    }
+
+    #[test]
     fn a_file_is_what_was_written_whatever_its_length() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");

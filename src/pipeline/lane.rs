@@ -51,7 +51,7 @@ pub enum LanePhase {
 pub struct Lane {
     /// Its number.
     pub id: ConnectionId,
-    /// The client's address.
+    /// Where the client is; see [`Lane::address`].
     ip: IpAddr,
     port: u16,
     /// When it was accepted, ms since the Unix epoch.
@@ -75,8 +75,9 @@ pub struct LaneState {
     session: SessionId,
     timeout_ms: i32,
     identities: Identities,
-    /// Boxed like the next, which only those have who have written: an idle connection is to be small.
+    /// In a box once it is needed, like the next: an idle connection is to be small.
     sasl: Option<Box<ServerExchange>>,
+    /// Once it has written.
     queue: Option<Box<Queue>>,
     heartbeat: Option<Arc<Heartbeat>>,
     out: Vec<u8>,

@@ -2,7 +2,7 @@
 //!
 //! Votes decide nothing about the data: whoever is elected still has to win a quorum's promise for a new epoch. So this
 //! may be quick where the reference is patient: once every voter has voted, or the silent ones cannot be reached, there
-//! is nothing to wait for.
+//! is nothing to wait for, unless somebody has told of members to be.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
