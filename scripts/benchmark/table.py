@@ -120,11 +120,13 @@ def share(medians):
 def conditions(record):
     """Machine, versions, commands, and whether the runs were alone."""
     lines = []
+    machines = list(dict.fromkeys(f"{run['machine']}. {run['java']}, `{run['java_options']}`." for run in record.runs))
     for run in record.runs:
-        lines.append(f"Made by `{run['command']}` on {run['day']}: {run['rounds']} rounds in turn, {run['seconds']:g} s each; "
-                     "median (least–most).")
-    for words in dict.fromkeys(f"{run['machine']}. {run['java']}, `{run['java_options']}`." for run in record.runs):
-        lines.append(words)
+        # Where there were several, which one it was.
+        machine = f", on {run['machine'].split(',')[0]}" if len({run["machine"] for run in record.runs}) > 1 else ""
+        lines.append(f"Made by `{run['command']}` on {run['day']}{machine}: {run['rounds']} rounds in turn, "
+                     f"{run['seconds']:g} s each; median (least–most).")
+    lines.extend(machines)
     lines.append("CPU is user and system time of all server processes for each operation; generator and servers share the machine.")
     others = [report["others_percent"] for some in record.rows.values() for reports in some.values()
               for report in reports if "others_percent" in report]
