@@ -154,3 +154,21 @@ fn nothing_unwraps() {
     }
     complain("unwraps outside of tests", &complaints);
 }
+
+#[test]
+fn planted_bugs_still_have_their_places() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("tests/simulation/planted_bugs.toml")).unwrap();
+    let bugs: toml::Table = text.parse().unwrap();
+    let mut complaints = Vec::new();
+    for bug in bugs["bug"].as_array().unwrap() {
+        for edit in bug["edit"].as_array().unwrap() {
+            let file = edit["file"].as_str().unwrap();
+            let count = fs::read_to_string(root.join(file)).unwrap().matches(edit["old"].as_str().unwrap()).count();
+            if count != 1 {
+                complaints.push(format!("{}: {count} places in {file}", bug["name"]));
+            }
+        }
+    }
+    complain("planted bugs whose edits do not apply", &complaints);
+}
