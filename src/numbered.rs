@@ -1,7 +1,7 @@
 //! Values by a number that each of them bears: a table of pointers and nothing beside them, for what a server keeps of each of
 //! very many clients (docs/performance.md).
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -10,18 +10,25 @@ use hashbrown::hash_table::Entry;
 
 /// What can stand in a [`NumberedTable`].
 pub trait Numbered {
+    /// What kind of number that is.
+    type Number: Copy + Eq + Hash;
+
     /// Its number; it stays as it is.
-    fn number(&self) -> u64;
+    fn number(&self) -> Self::Number;
 }
 
 impl<T: Numbered> Numbered for Box<T> {
-    fn number(&self) -> u64 {
+    type Number = T::Number;
+
+    fn number(&self) -> T::Number {
         (**self).number()
     }
 }
 
 impl<T: Numbered> Numbered for Arc<T> {
-    fn number(&self) -> u64 {
+    type Number = T::Number;
+
+    fn number(&self) -> T::Number {
         (**self).number()
     }
 }
@@ -36,25 +43,25 @@ impl<T> Default for NumberedTable<T> {
     }
 }
 
-fn hash(number: u64) -> u64 {
+fn hash(number: impl Hash) -> u64 {
     FixedState::default().hash_one(number)
 }
 
 impl<T: Numbered> NumberedTable<T> {
     /// The value with this number.
     #[must_use]
-    pub fn get(&self, number: u64) -> Option<&T> {
+    pub fn get(&self, number: T::Number) -> Option<&T> {
         self.0.find(hash(number), |value| value.number() == number)
     }
 
     /// The same, to change.
-    pub fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+    pub fn get_mut(&mut self, number: T::Number) -> Option<&mut T> {
         self.0.find_mut(hash(number), |value| value.number() == number)
     }
 
     /// Whether there is one.
     #[must_use]
-    pub fn contains(&self, number: u64) -> bool {
+    pub fn contains(&self, number: T::Number) -> bool {
         self.get(number).is_some()
     }
 
@@ -68,7 +75,7 @@ impl<T: Numbered> NumberedTable<T> {
     }
 
     /// The value with this number, made if there is none.
-    pub fn get_or_insert_with(&mut self, number: u64, make: impl FnOnce() -> T) -> &mut T {
+    pub fn get_or_insert_with(&mut self, number: T::Number, make: impl FnOnce() -> T) -> &mut T {
         match self.0.entry(hash(number), |value| value.number() == number, |value| hash(value.number())) {
             Entry::Occupied(there) => there.into_mut(),
             Entry::Vacant(place) => place.insert(make()).into_mut(),
@@ -76,7 +83,7 @@ impl<T: Numbered> NumberedTable<T> {
     }
 
     /// Takes the value with this number out.
-    pub fn remove(&mut self, number: u64) -> Option<T> {
+    pub fn remove(&mut self, number: T::Number) -> Option<T> {
         let there = self.0.find_entry(hash(number), |value| value.number() == number).ok()?;
         Some(there.remove().0)
     }
@@ -109,6 +116,8 @@ mod tests {
     use super::*;
 
     impl Numbered for (u64, char) {
+        type Number = u64;
+
         fn number(&self) -> u64 {
             self.0
         }

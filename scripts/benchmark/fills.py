@@ -65,20 +65,17 @@ def keep(bench, rows, name, kind, report, args):
 def snapshot(server):
     """Writes until the server has written one more snapshot; how long that took and how long it is."""
     known = set(server.snapshots())
-    until = None
-    nudges = 0
-    while until is None or time.time() < until:
-        if nudges < NUDGES_MAX:
-            nudge = ["load", "--ops", "set", "--size", "10", "--znodes", "10", "--connections", "8", "--depth", "64"]
-            server.run_bench([*nudge, "--root", f"/nudge-{nudges}", "--count", str(NUDGES), "--warmup", "0"], 600)
-            nudges += 1
-        else:
-            until = until or time.time() + SNAPSHOT_SECONDS_MAX
-            time.sleep(STILL_SECONDS / 10)
-        fresh = [path for path in server.snapshots() if path not in known]
-        if fresh:
-            return snapshot_figures(fresh[-1])
-    raise RuntimeError(f"{server.name} writes no snapshot after {NUDGES_MAX * NUDGES} writes")
+    for number in range(NUDGES_MAX):
+        nudge = ["load", "--ops", "set", "--size", "10", "--znodes", "10", "--connections", "8", "--depth", "64"]
+        server.run_bench([*nudge, "--root", f"/nudge-{number}", "--count", str(NUDGES), "--warmup", "0"], 600)
+        if set(server.snapshots()) - known:
+            break
+    until = time.time() + SNAPSHOT_SECONDS_MAX
+    while not (fresh := [path for path in server.snapshots() if path not in known]):
+        if time.time() > until:
+            raise RuntimeError(f"{server.name} writes no snapshot after {NUDGES_MAX * NUDGES} writes")
+        time.sleep(STILL_SECONDS / 10)
+    return snapshot_figures(fresh[-1])
 
 
 def snapshot_figures(path):

@@ -2,6 +2,7 @@
 //! message, and whoever wakes many of them wakes that task once. One by one, each would be a switch between threads, or a
 //! system call.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -56,7 +57,7 @@ impl Carrier {
             Poll::Pending
         };
         // What it may do in one turn is counted here.
-        unconstrained(std::future::poll_fn(turn)).await
+        unconstrained(poll_fn(turn)).await
     }
 
     /// Whether one more connection may have its turn now. One that may not wakes itself; when two have done that, this turn
@@ -129,9 +130,14 @@ mod tests {
                 Some(async move {
                     loop {
                         again.notified().await;
-                        while !carrier.grants_turn() {
-                            tokio::task::yield_now().await;
-                        }
+                        poll_fn(|cx| match carrier.grants_turn() {
+                            true => Poll::Ready(()),
+                            false => {
+                                cx.waker().wake_by_ref();
+                                Poll::Pending
+                            }
+                        })
+                        .await;
                         trace.lock().push("connection");
                         carrier.write(vec![write(), write()]);
                     }
@@ -172,8 +178,8 @@ mod tests {
         again.notify_waiters();
         let other = trace.clone();
         tokio::spawn(async move { other.lock().push("other") }).await.expect("it ends well");
-        assert_eq!(trace.lock().iter().filter(|who| **who == "other").count(), 1);
-        assert!(trace.lock().len() <= 2 * TURNS_MAX, "{}", trace.lock().len());
+        let before = trace.lock().iter().position(|who| *who == "other");
+        assert!(before.is_some_and(|before| before <= TURNS_MAX), "{before:?}");
         while trace.lock().len() < 10 * TURNS_MAX + 1 {
             tokio::task::yield_now().await;
         }

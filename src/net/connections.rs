@@ -95,7 +95,7 @@ impl Connections {
     /// Forgets a connection that is gone.
     pub fn remove(&self, lane: &Lane) {
         let mut lanes = self.lanes.lock();
-        if lanes.all.remove(lane.id.0).is_none() {
+        if lanes.all.remove(lane.id).is_none() {
             return;
         }
         let ip = lane.address().ip();
@@ -134,7 +134,7 @@ impl Connections {
             let Lanes { all, newcomers, .. } = &mut *self.lanes.lock();
             let is_old = |(since, _): &(u64, _)| steady_ms.saturating_sub(*since) > limits.sessionless_ms;
             let old = newcomers.iter().take_while(|newcomer| is_old(newcomer)).count();
-            let overdue = newcomers.drain(..old).filter_map(|(_, id)| all.get(id.0).cloned()).collect();
+            let overdue = newcomers.drain(..old).filter_map(|(_, id)| all.get(id).cloned()).collect();
             newcomers.shrink_to(2 * newcomers.len());
             overdue
         };

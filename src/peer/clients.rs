@@ -185,12 +185,12 @@ impl Clients {
             }
         };
         if !valid {
-            core.lanes.remove(lane.id.0);
+            core.lanes.remove(lane.id);
             wake.extend(lane.refuse(read_only));
             return None;
         }
         // Else it went away while the leader was asked.
-        if core.lanes.contains(lane.id.0) {
+        if core.lanes.contains(lane.id) {
             let heartbeat = self.admit(now, session, lane.id, timeout_ms);
             wake.extend(lane.open(session, timeout_ms, heartbeat, read_only));
         }

@@ -398,14 +398,14 @@ impl Core {
 
     /// Closes a lane that a session has, behind what was sent.
     pub(super) fn close_lane(&mut self, connection: Option<ConnectionId>, wake: &mut Vec<Waker>) {
-        if let Some(lane) = connection.and_then(|connection| self.lanes.remove(connection.0)) {
+        if let Some(lane) = connection.and_then(|connection| self.lanes.remove(connection)) {
             wake.extend(lane.lock().close());
         }
     }
 
     /// Cuts a lane without a word.
     pub(super) fn cut_lane(&mut self, connection: Option<ConnectionId>, wake: &mut Vec<Waker>) {
-        if let Some(lane) = connection.and_then(|connection| self.lanes.remove(connection.0)) {
+        if let Some(lane) = connection.and_then(|connection| self.lanes.remove(connection)) {
             wake.extend(lane.lock().cut());
         }
     }

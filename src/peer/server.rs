@@ -156,7 +156,7 @@ impl Peer {
             },
             Input::Writes(requests) => self.writes(now, requests, wake)?,
             Input::Disconnected(connection) => {
-                if let Some(lane) = self.core.lanes.remove(connection.0) {
+                if let Some(lane) = self.core.lanes.remove(connection) {
                     self.disconnected(&lane);
                 }
             }

@@ -311,7 +311,7 @@ impl Serving {
         for session in self.sessions.expire(now) {
             tracing::info!(%session, "session expired");
             let lane =
-                self.sessions.get(session).and_then(|session| session.connection()).and_then(|c| core.lanes.get(c.0));
+                self.sessions.get(session).and_then(|session| session.connection()).and_then(|c| core.lanes.get(c));
             if let Some(lane) = lane {
                 wake.extend(lane.lock().cut());
             }

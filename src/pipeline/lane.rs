@@ -61,8 +61,10 @@ pub struct Lane {
 }
 
 impl Numbered for Lane {
-    fn number(&self) -> u64 {
-        self.id.0
+    type Number = ConnectionId;
+
+    fn number(&self) -> ConnectionId {
+        self.id
     }
 }
 
@@ -102,13 +104,10 @@ struct Queue {
 impl Queue {
     /// The next request, if it is a read.
     fn pop_read(&mut self) -> Option<WaitingRead> {
-        match self.waiting.pop_front_if(|next| matches!(next, Waiting::Read(_)))? {
-            Waiting::Read(read) => {
-                self.waiting_bytes -= read.body.len();
-                Some(*read)
-            }
-            Waiting::Write { .. } => None,
-        }
+        let next = self.waiting.pop_front_if(|next| matches!(next, Waiting::Read(_)));
+        let Some(Waiting::Read(read)) = next else { return None };
+        self.waiting_bytes -= read.body.len();
+        Some(*read)
     }
 }
 

@@ -69,13 +69,11 @@ pub struct Session {
 }
 
 impl Numbered for Session {
-    fn number(&self) -> u64 {
-        number(self.id)
-    }
-}
+    type Number = SessionId;
 
-const fn number(id: SessionId) -> u64 {
-    id.0.cast_unsigned()
+    fn number(&self) -> SessionId {
+        self.id
+    }
 }
 
 impl Session {
@@ -108,7 +106,7 @@ impl Sessions {
     pub fn track(&mut self, now: Now, id: SessionId, timeout_ms: i32) -> &mut Session {
         let bucket = self.bucket(now.steady_ms, timeout_ms);
         let buckets = &mut self.buckets;
-        let session = self.by_id.get_or_insert_with(number(id), || {
+        let session = self.by_id.get_or_insert_with(id, || {
             buckets.entry(bucket).or_default().push(id);
             Box::new(Session { timeout_ms, owner: None, closing: false, heartbeat: Arc::default(), id, bucket })
         });
@@ -125,17 +123,17 @@ impl Sessions {
     /// The session, if it is tracked.
     #[must_use]
     pub fn get(&self, id: SessionId) -> Option<&Session> {
-        self.by_id.get(number(id)).map(Box::as_ref)
+        self.by_id.get(id).map(Box::as_ref)
     }
 
     /// The session, to change.
     pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.by_id.get_mut(number(id)).map(Box::as_mut)
+        self.by_id.get_mut(id).map(Box::as_mut)
     }
 
     /// Stops tracking a session.
     pub fn remove(&mut self, id: SessionId) -> Option<Session> {
-        self.by_id.remove(number(id)).map(|session| *session)
+        self.by_id.remove(id).map(|session| *session)
     }
 
     /// All sessions with their ids, in no order.
@@ -167,8 +165,7 @@ impl Sessions {
         while let Some(due) = self.buckets.first_entry().filter(|due| *due.key() <= now.steady_ms) {
             let (at, ids) = due.remove_entry();
             for id in ids {
-                let Some(session) =
-                    self.by_id.get_mut(number(id)).filter(|session| session.bucket == at && !session.closing)
+                let Some(session) = self.by_id.get_mut(id).filter(|session| session.bucket == at && !session.closing)
                 else {
                     continue;
                 };
