@@ -2,7 +2,8 @@
 all write a snapshot every 30 seconds.
 
 The tree is large, so that a snapshot takes a while. How often one is written is set by snapCount: a server begins one
-after between half of it and all of it, three quarters in the mean.
+after between half of it and all of it, three quarters in the mean. The floor has neither tree nor snapshots: what it shows
+is how late the machine is by itself.
 """
 
 import statistics
@@ -17,19 +18,20 @@ def measure(bench, rows):
     options = bench.options
     period = 5 if options.quick else 30
     seconds = period * 2.2
-    with bench.running(bench.contenders) as running:
-        for server in running.values():
+    with bench.running(bench.kinds(rows)) as running:
+        for server in (running[kind] for kind in bench.contenders):
             fill = ["fill", "--root", "/filled", "--znodes", str(options.znodes), "--size", "100", *FILL]
             server.run_bench(fill, FILL_SECONDS_MAX)
         # Before snapshots are written more often.
-        peaks = {row.name: peak(options, row, running) for row in rows}
+        peaks = {row.name: peak(bench, row, running) for row in rows}
         for row in rows:
             rate = peaks[row.name] * options.share
             snap_count = max(2, int(rate * SET_SHARE[row.name.rsplit("-", 1)[-1]] * period / SNAP_COUNT_MEAN))
             for kind, server in running.items():
-                server.stop()
-                server.extra["snapCount"] = snap_count
-                server.start()
+                if kind in bench.contenders:
+                    server.stop()
+                    server.extra["snapCount"] = snap_count
+                    server.start()
                 bench.warm(server, row.args)
                 args = [*row.args, "--rate", f"{rate:.0f}", "--seconds", str(seconds), "--per-second"]
                 report = server.run_bench(args, seconds + 600)
@@ -37,11 +39,12 @@ def measure(bench, rows):
                 bench.keep(row, kind, 1, report | more | beside_snapshots(server, report), args)
 
 
-def peak(options, row, running):
+def peak(bench, row, running):
     """The most that zkd can do, or all can."""
-    measured = [running["zkd"]] if row.group == "latency" else running.values()
-    load = [*row.args, "--seconds", str(options.seconds)]
-    return min(server.run_bench(load, options.seconds + 200)["ops_per_second"] for server in measured)
+    seconds = bench.options.seconds
+    load = [*row.args, "--seconds", str(seconds)]
+    kinds = ["zkd"] if row.group == "latency" else bench.contenders
+    return min(running[kind].run_bench(load, seconds + 200)["ops_per_second"] for kind in kinds)
 
 
 def beside_snapshots(server, report):

@@ -185,7 +185,7 @@ TAIL = {P99.key: aims.below_apache(), P999.key: aims.tail(10)}
 # Shares of set: without any there would be no snapshot.
 LATENCY = [
     Row(f"{group}-{word}", group, f"{title} 1 KiB at {{rate:,.0f}}/s, {{znodes:,}} znodes, {{snapshots}} snapshots",
-        LATENCY_FIGURES, load(ops), TAIL, floor=False)
+        LATENCY_FIGURES, load(ops), TAIL)
     for group in ["latency", "latency-low"]
     for word, title, ops in [("get", "get (0.5% set)", "get=199,set=1"), ("set", "set", "set"),
                              ("mix", "70 get : 30 set", "get=70,set=30")]
