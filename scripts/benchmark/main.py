@@ -29,7 +29,7 @@ MEASURES = {
     "scaling": scaling.measure, "scaling-large": scaling.measure,
 }
 # Options that say where things are, and nothing about the figures.
-PLACES = ("--zkd", "--bench", "--dir", "--raw", "--out", "--ports")
+PLACES = ("--zkd", "--bench", "--dir", "--raw", "--out", "--short", "--ports")
 # What only runs when it is named.
 ASKED_FOR = ("scaling", "scaling-large")
 
@@ -48,6 +48,9 @@ def main(doc):
     print(text)
     if options.out:
         Path(options.out).write_text(text, encoding="utf-8")
+    if options.short:
+        document = Path(options.short)
+        document.write_text(table.refreshed(document.read_text(encoding="utf-8"), record), encoding="utf-8")
     return 1 if failed else 0
 
 
@@ -99,6 +102,7 @@ def parse_options(doc):
     parser.add_argument("--raw", help="write every report to this file, as JSON lines")
     parser.add_argument("--table", nargs="+", metavar="RAW", help="measure nothing: the table of what earlier runs wrote")
     parser.add_argument("--out", help="write the table to this file too")
+    parser.add_argument("--short", help="bring the lines of a short table in this file up to date too")
     parser.add_argument("--list", action="store_true", help="measure nothing: the rows of each group")
     options = parser.parse_args()
     if options.list:

@@ -1,5 +1,6 @@
 """The reports as Markdown: medians with their spread, ratios, the generator's share, aims and whether they are met."""
 
+import re
 import statistics
 
 from . import rows
@@ -14,12 +15,15 @@ TITLES = {
     "robust": "Clients and servers that do not behave", "scaling": "How costs grow",
 }
 
+# The columns of a short table, before the ratios.
+SHORT_KINDS = ("zkd", "Apache 3.8.0", "Apache 3.9.5", "floor")
+
 
 def markdown(record):
     """All that the record has, in the order of rows.ROWS."""
     lines = []
     for group, title in TITLES.items():
-        found = [row for row in rows.ROWS if row.group.split("-")[0] == group and row.name in record.rows]
+        found = [row for row in rows.ROWS if row.group.removesuffix("-large") == group and row.name in record.rows]
         if found:
             lines += [f"### {title}", "", *(scaling(record, found) if group == "scaling" else plain(record, found)), ""]
     return "\n".join([*lines, *conditions(record)]) + "\n"
@@ -30,23 +34,48 @@ def plain(record, found):
     kinds = kinds_of(record, found)
     apaches = [kind for kind in kinds if kind.startswith("Apache")]
     lines = head(["", *kinds, *(f"ahead of {kind}" for kind in apaches), "generator", "aim", "met"])
+    for title, row, figure, medians in figures_of(record, found):
+        aim = row.aims.get(figure.key)
+        lines.append(line([
+            title,
+            *(cell(record.rows[row.name].get(kind, []), figure) for kind in kinds),
+            *(ahead(medians, kind, figure) for kind in apaches),
+            share(medians) if figure.key == rows.CPU.key else "",
+            aim.text if aim else "",
+            {True: "yes", False: "**no**", None: "?"}[aim.met(medians, figure.key)] if aim else "",
+        ]))
+    return lines
+
+
+def figures_of(record, found):
+    """The title, row, figure and each kind's medians of all figures that somebody has."""
     for row in found:
         reports = record.rows[row.name]
         medians = {kind: medians_of(some) for kind, some in reports.items()}
         title = row.title.format(**{"processes": 1} | next(iter(reports.values()))[0])
         for figure in row.figures:
-            if not any(figure.key in some for some in medians.values()):
-                continue
-            aim = row.aims.get(figure.key)
-            lines.append(line([
-                f"{title}: {figure.title}",
-                *(cell(reports.get(kind, []), figure) for kind in kinds),
-                *(ahead(medians, kind, figure) for kind in apaches),
-                share(medians) if figure.key == rows.CPU.key else "",
-                aim.text if aim else "",
-                {True: "yes", False: "**no**", None: "?"}[aim.met(medians, figure.key)] if aim else "",
-            ]))
-    return lines
+            if any(figure.key in some for some in medians.values()):
+                yield f"{title}: {figure.title}", row, figure, medians
+
+
+def refreshed(document, record):
+    """`document` with a short table, whose lines have the record's medians now, of rows with an Apache server. A line
+    stands for the figure that has its title, with whatever numbers a run has in it."""
+    found = [row for row in rows.ROWS if any(kind.startswith("Apache") for kind in record.rows.get(row.name, ()))]
+    new = []
+    for title, row, figure, medians in figures_of(record, found):
+        cells = [median(medians.get(kind, {}), figure) for kind in SHORT_KINDS]
+        times = [ahead(medians, kind, figure) for kind in SHORT_KINDS if kind.startswith("Apache")]
+        begins = ".+?".join(map(re.escape, re.split("{.*?}", f"| {row.title}: {figure.title} |")))
+        new.append((re.compile(begins), line([title, *cells, " / ".join(times)])))
+    return "\n".join(next((text for begins, text in new if begins.match(old)), old) for old in document.split("\n"))
+
+
+def median(medians, figure):
+    if figure.key not in medians:
+        return "–"
+    unit = "" if figure.unit == "/s" else " "
+    return f"{number(medians[figure.key] / figure.scale)}{unit}{figure.unit}"
 
 
 def scaling(record, found):
@@ -92,9 +121,8 @@ def cell(reports, figure):
     values = [value / figure.scale for value in values_of(reports, figure.key)]
     if not values:
         return "–"
-    unit = "" if figure.unit == "/s" else " "
     spread = f" ({number(min(values))}–{number(max(values))})" if len(values) > 1 else ""
-    return f"{number(statistics.median(values))}{unit}{figure.unit}{spread}"
+    return median(medians_of(reports), figure) + spread
 
 
 def number(value):
