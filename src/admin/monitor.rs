@@ -94,16 +94,19 @@ impl Reading {
 }
 
 pub(super) fn srst(view: &View) -> String {
-    // Prometheus's counters only grow.
-    let forgets = view.facts.prometheus.is_none();
-    if forgets {
-        view.metrics.reset();
-    }
-    view.statistics.reset();
+    reset(view);
     view.inspect.reset();
-    if !forgets {
-        return "Server stats reset.\n".to_owned();
+    "Server stats reset.\n".to_owned()
+}
+
+/// All counts begin anew, but for those of proposals.
+pub(super) fn reset(view: &View) {
+    view.statistics.reset();
+    // Prometheus's counters only grow.
+    if view.facts.prometheus.is_some() {
+        return;
     }
+    view.metrics.reset();
     for counter in [
         &view.statistics.throttled_ops,
         &view.connections.rejected,
@@ -112,7 +115,6 @@ pub(super) fn srst(view: &View) -> String {
     ] {
         counter.store(0, Relaxed);
     }
-    "Server stats reset.\n".to_owned()
 }
 
 fn head(standing: &Standing) -> Fields {

@@ -35,6 +35,8 @@ const UNSENT_BYTES_MAX: usize = 512 << 20;
 const BATCH_BYTES: usize = 256 * 1024;
 /// How much of the tree is encoded under one shared lock, bytes.
 const STEP_BYTES: usize = 64 * 1024;
+/// Of what the owner is told of one that is not whole yet, bytes: a database may take longer than anybody may be silent.
+const PROGRESS_BYTES: usize = 256 * 1024;
 /// Room for what comes in, bytes.
 const ROOM_BYTES: usize = 64 * 1024;
 /// How many such pieces may wait for the owner; then the socket is not read.
@@ -203,7 +205,7 @@ impl QuorumPort {
                 rules.sasl.dial(&mut stream, rules.connect).await?;
                 inbox.give(Input::LeaderConnected(link));
                 let (reader, writer) = stream.into_split();
-                let write = write(writer, pieces, &counted, &database, &inbox);
+                let write = write(writer, link, pieces, &counted, &database, &inbox);
                 let read = read_leader(reader, LearnerStream::new(rules.field_bytes_max, rules.tree), link, &inbox);
                 tokio::select! {
                     ended = read => ended,
@@ -312,7 +314,7 @@ fn admit(
         let (reader, writer) = stream.into_split();
         let ended = tokio::select! {
             ended = read_learner(reader, &said, LeaderStream::new(rules.field_bytes_max), link, &inbox) => ended,
-            ended = write(writer, pieces, &counted, &database, &inbox) => ended,
+            ended = write(writer, link, pieces, &counted, &database, &inbox) => ended,
         };
         if let Err(error) = ended {
             tracing::debug!(?link, %error, "a learner's connection has ended");
@@ -359,11 +361,13 @@ async fn read_leader(
 ) -> io::Result<()> {
     let mut buffer = BytesMut::new();
     let room = Arc::new(Semaphore::new(UNHANDLED_MAX));
+    let mut untold = 0;
     loop {
-        fill(&mut reader, &mut buffer).await?;
+        untold += fill(&mut reader, &mut buffer).await?;
         let mut arrivals = Vec::new();
         stream.take(&mut buffer, &mut arrivals).map_err(io::Error::other)?;
-        if !arrivals.is_empty() {
+        if !arrivals.is_empty() || untold >= PROGRESS_BYTES {
+            untold = 0;
             inbox.give_holding(Input::FromLeader(link, arrivals), take(&room).await?);
         }
     }
@@ -375,11 +379,12 @@ async fn take(room: &Arc<Semaphore>) -> io::Result<Hold> {
     Ok(Box::new(place))
 }
 
-async fn fill(reader: &mut ReadSide, buffer: &mut BytesMut) -> io::Result<()> {
+/// Reads more, and says how many bytes.
+async fn fill(reader: &mut ReadSide, buffer: &mut BytesMut) -> io::Result<usize> {
     buffer.reserve(ROOM_BYTES);
     match reader.read_buf(buffer).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(()),
+        bytes => Ok(bytes),
     }
 }
 
@@ -415,6 +420,7 @@ impl Drop for Pieces<'_> {
 
 async fn write(
     mut writer: WriteSide,
+    link: LinkId,
     pieces: mpsc::UnboundedReceiver<Piece>,
     unsent: &AtomicUsize,
     database: &SharedDatabase,
@@ -430,7 +436,7 @@ async fn write(
                 Piece::Bytes(bytes) => batch.extend_from_slice(&bytes),
                 Piece::Database(start) => {
                     send(&mut writer, &mut batch, unsent).await?;
-                    write_database(&mut writer, start, database, inbox).await?;
+                    write_database(&mut writer, link, start, database, inbox).await?;
                 }
                 Piece::End => {
                     send(&mut writer, &mut batch, unsent).await?;
@@ -456,6 +462,7 @@ async fn send(writer: &mut WriteSide, batch: &mut Vec<u8>, unsent: &AtomicUsize)
 
 async fn write_database(
     writer: &mut WriteSide,
+    link: LinkId,
     start: SnapshotStart,
     database: &SharedDatabase,
     inbox: &Arc<dyn Inbox>,
@@ -464,10 +471,16 @@ async fn write_database(
     writer.write_all(&Packet::Snap(start.zxid).to_bytes()).await?;
     writer.write_all(&start.head).await?;
     let mut step = Vec::with_capacity(STEP_BYTES * 2);
+    let mut untold = 0;
     loop {
         step.clear();
         let walked = database.read().continue_snapshot(start.walk, STEP_BYTES, &mut step);
         writer.write_all(&step).await?;
+        untold += step.len();
+        if untold >= PROGRESS_BYTES || walked == Walked::Done {
+            untold = 0;
+            inbox.give(Input::LearnerTakes(link));
+        }
         // The owner is on this thread.
         yield_now().await;
         match walked {

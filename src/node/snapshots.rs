@@ -15,11 +15,10 @@ use crate::pipeline::SharedDatabase;
 use crate::storage::compression::Compression;
 use crate::storage::log_files::list_logs;
 use crate::storage::retention::purge;
-use crate::storage::snapshot::{SnapshotDigest, Trailer};
+use crate::storage::snapshot::Trailer;
 use crate::storage::snapshot_files::{SnapshotFile, list_snapshots, looks_whole, write_snapshot};
 use crate::storage::{Dir, Disk, Durable};
 use crate::tree::Walked;
-use crate::txn::TxnDigest;
 
 use super::clock::millis;
 use super::owner::OwnerHandle;
@@ -67,7 +66,7 @@ impl Snapshots {
         let (walk, digest) = {
             let mut database = self.database.write();
             let walk = database.begin_snapshot(&mut head);
-            (walk, database.tree().options().digest.then(|| database.tree().digest()))
+            (walk, database.snapshot_digest())
         };
         let Some(walk) = walk else { return Err(io::Error::other("another snapshot is being written")) };
         let written = self.write(&SnapshotStart { walk, zxid, digest, head });
@@ -96,8 +95,7 @@ impl Snapshots {
 
     fn write(&self, start: &SnapshotStart) -> io::Result<u64> {
         let file = SnapshotFile::new(start.zxid, self.compression);
-        let digest = start.digest.map(|tree| SnapshotDigest { zxid: start.zxid, version: TxnDigest::VERSION, tree });
-        let trailer = Trailer { digest, last_zxid: self.last_zxid.then_some(start.zxid) };
+        let trailer = Trailer { digest: start.digest, last_zxid: self.last_zxid.then_some(start.zxid) };
         write_snapshot(&*self.disk, &file, &mut |out| {
             out.write_body(&start.head)?;
             let mut step = Vec::with_capacity(STEP_BYTES * 2);

@@ -13,6 +13,10 @@ use crate::proto::{ErrorCode, OpCode, Request};
 use crate::session::{Heartbeat, Session, SessionOwner, password};
 use crate::zab::{LearnerRequest, Packet};
 
+/// How long a connection may stay silent behind its session's timeout, ms: the reference rounds up to so much. The session
+/// ends before that, unless it is alive elsewhere.
+const SILENCE_MS: u64 = 10_000;
+
 /// The clients of a learner.
 #[derive(Debug)]
 pub(super) struct Clients {
@@ -55,6 +59,11 @@ impl KnownSession {
     fn news(&self, session: SessionId) -> Option<(SessionId, i32)> {
         (self.heartbeat.heard_ms() > self.told_ms).then_some((session, self.timeout_ms))
     }
+
+    fn is_silent(&self, now: Now) -> bool {
+        let patience_ms = u64::try_from(self.timeout_ms).unwrap_or(0) + SILENCE_MS;
+        now.steady_ms.saturating_sub(self.heartbeat.heard_ms()) > patience_ms
+    }
 }
 
 impl Clients {
@@ -68,13 +77,17 @@ impl Clients {
         self.local.as_ref()
     }
 
-    /// The sessions that were heard of since the leader was last told.
-    pub(super) fn heard(&mut self) -> Vec<(SessionId, i32)> {
+    /// The sessions that were heard of since the leader was last told. A connection that was silent for too long
+    /// is cut: its client has gone elsewhere (client-protocol.md 3.6).
+    pub(super) fn heard(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) -> Vec<(SessionId, i32)> {
         let mut heard = std::mem::take(&mut self.parted);
-        for (id, session) in &mut self.known {
+        self.known.retain(|id, session| {
             heard.extend(session.news(*id));
             session.told_ms = session.heartbeat.heard_ms();
-        }
+            let is_silent = session.is_silent(now);
+            core.cut_lane(is_silent.then_some(session.connection), wake);
+            !is_silent
+        });
         heard
     }
 

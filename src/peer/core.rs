@@ -299,10 +299,7 @@ impl Core {
         let mut head = Vec::new();
         let walk = database.begin_snapshot(&mut head)?;
         self.walk = Some((walk, whom));
-        // Of a tree that is still between two txns the digest tells nothing.
-        let exact = database.tree().options().digest && !database.is_fuzzy();
-        let digest = exact.then(|| database.tree().digest());
-        Some(SnapshotStart { walk, zxid: database.last_zxid(), digest, head })
+        Some(SnapshotStart { walk, zxid: database.last_zxid(), digest: database.snapshot_digest(), head })
     }
 
     /// Whether the tree is being walked for a learner.

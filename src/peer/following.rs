@@ -251,6 +251,13 @@ impl Following {
         }
     }
 
+    /// One of them takes the database that it is sent.
+    pub(super) fn learner_takes(&mut self, now: Now, link: LinkId) {
+        if let Some(observers) = &mut self.observers {
+            observers.learner_takes(now, link);
+        }
+    }
+
     /// The connection of one of them is gone.
     pub(super) fn learner_gone(&mut self, core: &mut Core, link: LinkId) {
         if let Some(observers) = &mut self.observers {

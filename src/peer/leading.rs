@@ -208,25 +208,39 @@ impl Leading {
         }
     }
 
-    pub(super) fn packets(&mut self, core: &mut Core, now: Now, link: LinkId, packets: Vec<Packet>) -> Outcome {
+    pub(super) fn packets(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        link: LinkId,
+        packets: Vec<Packet>,
+        wake: &mut Vec<Waker>,
+    ) -> Outcome {
         for packet in packets {
             let Some(learner) = self.reign.as_mut().and_then(|reign| reign.learners.get_mut(&link)) else {
                 return Ok(());
             };
             learner.heard_ms = now.steady_ms;
-            self.packet(core, now, link, packet)?;
+            self.packet(core, now, link, packet, wake)?;
         }
         Ok(())
     }
 
-    fn packet(&mut self, core: &mut Core, now: Now, link: LinkId, packet: Packet) -> Outcome {
+    fn packet(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        link: LinkId,
+        packet: Packet,
+        wake: &mut Vec<Waker>,
+    ) -> Outcome {
         let Some(reign) = &mut self.reign else { return Ok(()) };
         let Some(learner) = reign.learners.get_mut(&link) else { return Ok(()) };
         match (learner.stage, packet) {
             (Stage::Connected, Packet::LearnerInfo(info)) => self.greet(core, link, info)?,
             (Stage::Invited, Packet::AckEpoch { zxid, epoch }) => self.compare(core, link, zxid, epoch)?,
             (stage, Packet::Ack(zxid)) if stage >= Stage::Syncing => self.ack(core, now, link, zxid)?,
-            (stage, packet) if stage >= Stage::Synced => self.ordinary(core, now, link, packet)?,
+            (stage, packet) if stage >= Stage::Synced => self.ordinary(core, now, link, packet, wake)?,
             (_, packet) => {
                 let reason = format!("it sent {packet:?} out of turn");
                 self.close(core, link, &reason);
@@ -236,7 +250,14 @@ impl Leading {
     }
 
     /// What learners send while all is well.
-    fn ordinary(&mut self, core: &mut Core, now: Now, link: LinkId, packet: Packet) -> Outcome {
+    fn ordinary(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        link: LinkId,
+        packet: Packet,
+        wake: &mut Vec<Waker>,
+    ) -> Outcome {
         match packet {
             Packet::Request(_) if core.stopping || !self.takes_writes() => {}
             Packet::Request(request) if request.op == OpCode::SYNC => self.sync(core, link),
@@ -253,13 +274,20 @@ impl Leading {
             }
             Packet::Revalidate { session, timeout_ms } => {
                 let Some(serving) = &mut self.serving else { return Ok(()) };
-                let valid = serving.revalidate(now, link, session, timeout_ms);
+                let valid = serving.revalidate(core, now, link, (session, timeout_ms), wake);
                 self.send(link, &Packet::Revalidated { session, valid });
             }
             // Unknown kinds are ignored once the handshake is over (zab.md 1).
             other => tracing::debug!(?link, ?other, "ignored"),
         }
         Ok(())
+    }
+
+    /// A learner takes the database that it is sent.
+    pub(super) fn learner_takes(&mut self, now: Now, link: LinkId) {
+        if let Some(learner) = self.reign.as_mut().and_then(|reign| reign.learners.get_mut(&link)) {
+            learner.heard_ms = now.steady_ms;
+        }
     }
 
     fn send(&mut self, link: LinkId, packet: &Packet) {

@@ -34,6 +34,7 @@ use crate::ids::{ConnectionId, Epoch, LinkId, Now, SessionId, Sid, Zxid};
 use crate::pipeline::{Greeting, Lane, LoadDatabase, SharedDatabase, WriteRequest};
 use crate::storage::Durable;
 use crate::storage::epochs::{EpochFile, Epochs};
+use crate::storage::snapshot::SnapshotDigest;
 use crate::zab::{Arrival, Logged, Membership, Notification, Packet};
 
 pub use restore::Loading;
@@ -68,11 +69,13 @@ pub enum Input {
     LearnerConnected(LinkId),
     /// Packets from a learner.
     FromLearner(LinkId, Vec<Packet>),
+    /// A learner has taken more of the database that it is sent.
+    LearnerTakes(LinkId),
     /// A learner's connection is gone.
     LearnerGone(LinkId),
     /// The leader was reached: [`Output::Dial`] has succeeded.
     LeaderConnected(LinkId),
-    /// What the leader sends.
+    /// What the leader sends; nothing yet while it is in the middle of a database.
     FromLeader(LinkId, Vec<Arrival>),
     /// The leader cannot be reached, or its connection is gone.
     LeaderGone(LinkId),
@@ -155,8 +158,8 @@ pub struct SnapshotStart {
     pub walk: u64,
     /// The last txn that it holds; its name.
     pub zxid: Zxid,
-    /// The tree's digest there; `None` when digests are off.
-    pub digest: Option<u64>,
+    /// What its file says of the tree; `None` when digests are off.
+    pub digest: Option<SnapshotDigest>,
     /// Sessions and ACL table, encoded.
     pub head: Vec<u8>,
 }

@@ -24,7 +24,8 @@ pub struct Loading {
     database: LoadDatabase,
     /// The digest that the snapshot says its tree has at this zxid; compared once replay has come there.
     promised: Option<(Zxid, u64)>,
-    /// Whether the txns' digests can be compared yet: not inside a fuzzy snapshot's range.
+    /// Whether the txns' digests can be compared yet: not inside a fuzzy snapshot's range. Where that ends, if the snapshot
+    /// does not say so, the first digest shows that is the tree's.
     exact: bool,
     /// The snapshot's own digest did not fit. Apache may have been amid a txn when it wrote it: then the txn behind it
     /// puts the tree right.
@@ -59,8 +60,8 @@ impl Loading {
 
     /// The database for a server that starts, and the last txns.
     #[must_use]
-    pub fn finish(self, auth: Arc<AuthRules>) -> (Database, Vec<Logged>) {
-        self.tell();
+    pub fn finish(mut self, auth: Arc<AuthRules>) -> (Database, Vec<Logged>) {
+        self.conclude();
         (self.database.finish(auth), self.history.into())
     }
 
@@ -72,12 +73,13 @@ impl Loading {
 
     /// What takes the place of another database.
     #[must_use]
-    pub fn into_restored(self, durable: Durable) -> Restored {
-        self.tell();
+    pub fn into_restored(mut self, durable: Durable) -> Restored {
+        self.conclude();
         Restored { load: self.database, history: self.history.into(), durable }
     }
 
-    fn tell(&self) {
+    fn conclude(&mut self) {
+        self.database.is_fuzzy = !self.exact;
         if self.mismatches > 0 || self.suspicion {
             tracing::error!(
                 txns = self.mismatches,
@@ -144,7 +146,7 @@ impl Restore for Loading {
         let digest = trailer.digest.filter(|digest| digest.version == TxnDigest::VERSION);
         match digest.map(|digest| (digest.zxid, digest.tree)) {
             // Apache writes its first snapshot before the tree is all there: that digest says nothing.
-            Some((Zxid::ZERO, _)) => self.exact = true,
+            Some((Zxid::ZERO, _)) if zxid == Zxid::ZERO => self.exact = true,
             Some((at, tree)) if at == zxid => self.compare_snapshot(zxid, tree),
             // A fuzzy one: its tree has the digest only once the txns up to there are replayed.
             Some((at, tree)) if at > zxid => (self.promised, self.exact) = (Some((at, tree)), false),
@@ -171,8 +173,12 @@ impl Restore for Loading {
                 return Ok(());
             }
         }
-        if let Some(said) = entry.digest.filter(|said| self.exact && said.version == TxnDigest::VERSION) {
-            self.compare(zxid, said.tree);
+        if let Some(said) = entry.digest.filter(|said| said.version == TxnDigest::VERSION) {
+            if self.exact {
+                self.compare(zxid, said.tree);
+            } else if self.promised.is_none() {
+                self.exact = self.database.digest() == Some(said.tree);
+            }
         }
         Ok(())
     }

@@ -201,8 +201,13 @@ impl Peer {
                 Role::WindingUp { .. } | Role::Looking { .. } => self.core.send(Output::CloseLearner(link)),
             },
             Input::FromLearner(link, packets) => match &mut self.role {
-                Role::Leading(leading) => leading.packets(&mut self.core, now, link, packets)?,
+                Role::Leading(leading) => leading.packets(&mut self.core, now, link, packets, wake)?,
                 Role::Following(following) => following.learner_packets(&mut self.core, now, link, packets, wake),
+                Role::WindingUp { .. } | Role::Looking { .. } => {}
+            },
+            Input::LearnerTakes(link) => match &mut self.role {
+                Role::Leading(leading) => leading.learner_takes(now, link),
+                Role::Following(following) => following.learner_takes(now, link),
                 Role::WindingUp { .. } | Role::Looking { .. } => {}
             },
             Input::LearnerGone(link) => match &mut self.role {

@@ -272,12 +272,22 @@ impl Serving {
         })
     }
 
-    /// Whether a session may go on at a learner; then it belongs there.
-    pub(super) fn revalidate(&mut self, now: Now, link: LinkId, session: SessionId, timeout_ms: i32) -> bool {
+    /// Whether a session may go on at a learner; then it belongs there, and the connection that it had here is of no use
+    /// any more (CL-58).
+    pub(super) fn revalidate(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        link: LinkId,
+        (session, timeout_ms): (SessionId, i32),
+        wake: &mut Vec<Waker>,
+    ) -> bool {
         if self.sessions.get(session).is_none_or(|session| session.closing) {
             return false;
         }
-        self.sessions.track(now, session, timeout_ms).owner = Some(SessionOwner::Learner(link));
+        let tracked = self.sessions.track(now, session, timeout_ms);
+        core.cut_lane(tracked.connection(), wake);
+        tracked.owner = Some(SessionOwner::Learner(link));
         true
     }
 

@@ -12,6 +12,7 @@ use crate::auth::AuthRules;
 use crate::ids::{SessionId, Zxid};
 use crate::metrics::{LastNamespace, Namespaces};
 use crate::proto::{AclBytes, EventType, Perms, Stat, put_event};
+use crate::storage::snapshot::SnapshotDigest;
 use crate::storage::snapshot_body::SnapshotSink;
 use crate::tree::{
     Change, Linker, LooseZnode, Loosener, SnapshotNodeError, StoredStat, Tree, TreeLoader, TreeOptions, Walked,
@@ -128,6 +129,14 @@ impl Database {
     #[must_use]
     pub const fn is_fuzzy(&self) -> bool {
         self.is_fuzzy
+    }
+
+    /// What a snapshot of the tree as it is says of its digest; `None` when digests are off.
+    #[must_use]
+    pub fn snapshot_digest(&self) -> Option<SnapshotDigest> {
+        let exact = SnapshotDigest { zxid: self.last_zxid, version: TxnDigest::VERSION, tree: self.tree.digest() };
+        // Of a tree that is still between two txns the digest tells nothing; but Apache reads no file without one.
+        self.tree.options().digest.then(|| if self.is_fuzzy { SnapshotDigest::UNKNOWN } else { exact })
     }
 
     /// Clients find the ensemble's configuration in `/zookeeper/config`.
@@ -552,8 +561,8 @@ impl LoadDatabase {
     /// The database.
     #[must_use]
     pub fn finish(self, auth: Arc<AuthRules>) -> Database {
-        let last_zxid = self.last_zxid;
+        let (last_zxid, is_fuzzy) = (self.last_zxid, self.is_fuzzy);
         let (tree, sessions) = self.into_parts();
-        Database::new(tree, sessions, last_zxid, auth)
+        Database { is_fuzzy, ..Database::new(tree, sessions, last_zxid, auth) }
     }
 }

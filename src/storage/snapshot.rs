@@ -12,6 +12,7 @@ use super::snapshot_body::{BodyFault, BodyReader, Progress, SnapshotSink};
 use super::window::Window;
 use crate::ids::Zxid;
 use crate::jute::{JuteError, JuteWrite, Parsed, fail, int, long, text};
+use crate::txn::TxnDigest;
 
 /// Ends every whole file, and is what Apache looks for before it loads one: `/` as a jute string.
 pub const FILE_END: &[u8; 5] = b"\0\0\0\x01/";
@@ -36,12 +37,17 @@ impl Trailer {
 /// The digest of a tree at a zxid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SnapshotDigest {
-    /// After which txn; zero when the writer had applied none since it started.
+    /// After which txn; zero when the writer had applied none since it started, or since a leader gave it its tree.
     pub zxid: Zxid,
     /// How it was computed, as in [`TxnDigest`](crate::txn::TxnDigest).
     pub version: i32,
     /// The sum over all znodes.
     pub tree: u64,
+}
+
+impl SnapshotDigest {
+    /// Of a tree that may hold effects of txns behind the snapshot's (storage.md 3.1).
+    pub const UNKNOWN: Self = Self { zxid: Zxid::ZERO, version: TxnDigest::VERSION, tree: 0 };
 }
 
 /// What a snapshot file has wrong.

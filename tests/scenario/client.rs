@@ -131,7 +131,7 @@ fn reconfig(words: &[&str], body: &mut Vec<u8>) -> Result<(), String> {
 }
 
 impl World {
-    /// A client connects, with its session if it has one.
+    /// A client connects, with its session if it has one. `unnoticed`: its old server hears nothing of that.
     pub(crate) fn client_connects(&mut self, name: char, to: Node, words: &[&str]) -> Result<(), String> {
         let known_ms = self.clients.get(&name).map_or(10_000, |client| client.timeout_ms);
         let timeout_ms = words.iter().find_map(|word| word.strip_suffix("ms")?.parse().ok()).unwrap_or(known_ms);
@@ -142,7 +142,9 @@ impl World {
         }
         if let Some(client) = self.clients.get(&name) {
             let connection = client.connection;
-            self.client_leaves(name);
+            if !words.contains(&"unnoticed") {
+                self.client_leaves(name);
+            }
             self.client_lost(name, connection);
         }
         let client = self.clients.entry(name).or_insert_with(|| Client {
@@ -309,6 +311,7 @@ impl World {
     pub(crate) fn client_lost(&mut self, name: char, connection: u32) {
         let Some(client) = self.clients.get_mut(&name) else { return };
         if client.connection != connection {
+            self.tell(format!("{name}: an old connection is closed"));
             return;
         }
         let was_open = std::mem::replace(&mut client.open, false);

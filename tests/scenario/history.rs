@@ -13,7 +13,7 @@ use zkd::storage::recovery::Restore;
 use zkd::storage::snapshot::{SnapshotDigest, Trailer};
 use zkd::storage::snapshot_files::{SnapshotFile, write_snapshot};
 use zkd::tree::{TreeOptions, TtlMarks, Walked};
-use zkd::txn::{CreateKind, CreateTxn, Entry, Txn, TxnDigest, TxnHeader};
+use zkd::txn::{CreateKind, CreateTxn, Entry, Txn, TxnHeader};
 use zkd::zab::Logged;
 
 use super::disk::SimDisk;
@@ -83,8 +83,7 @@ pub(crate) fn walk(database: &mut Database) -> Vec<u8> {
 /// Writes a snapshot file of `body`, as `node::snapshots` does.
 pub(crate) fn write_snapshot_file(disk: &SimDisk, start: &SnapshotStart, body: &[u8]) -> std::io::Result<u64> {
     let file = SnapshotFile::new(start.zxid, Compression::Plain);
-    let digest = start.digest.map(|tree| SnapshotDigest { zxid: start.zxid, version: TxnDigest::VERSION, tree });
-    let trailer = Trailer { digest, last_zxid: Some(start.zxid) };
+    let trailer = Trailer { digest: start.digest, last_zxid: Some(start.zxid) };
     write_snapshot(disk, &file, &mut |out| {
         out.write_body(&start.head)?;
         out.write_body(body)?;
@@ -95,7 +94,7 @@ pub(crate) fn write_snapshot_file(disk: &SimDisk, start: &SnapshotStart, body: &
 /// Puts a snapshot behind `before` and a log of `logged` on a disk.
 pub(crate) fn write(disk: &SimDisk, snapshot: Zxid, before: &[Zxid], logged: &[Zxid]) {
     let mut database = database(before);
-    let digest = Some(database.tree().digest());
+    let digest = database.snapshot_digest().map(|digest| SnapshotDigest { zxid: snapshot, ..digest });
     let body = walk(&mut database);
     let start = SnapshotStart { walk: 0, zxid: snapshot, digest, head: Vec::new() };
     write_snapshot_file(disk, &start, &body).expect("a disk that works");

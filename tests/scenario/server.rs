@@ -214,7 +214,7 @@ impl World {
         let recovered = recover(&*disk, &options, &mut loading).map_err(|error| error.to_string())?;
         let (mut database, history) = loading.finish(Arc::clone(&auth));
         if recovered.origin == Origin::New {
-            let digest = Some(database.tree().digest());
+            let digest = database.snapshot_digest();
             let body = history::walk(&mut database);
             let start = SnapshotStart { walk: 0, zxid: Zxid::ZERO, digest, head: Vec::new() };
             history::write_snapshot_file(&disk, &start, &body).map_err(|error| error.to_string())?;

@@ -96,12 +96,14 @@ impl World {
         match walked {
             Walked::More => {
                 self.send(conn, 1, bytes);
+                self.give(node, Input::LearnerTakes(link));
                 self.plan_database_step(node, link);
             }
             Walked::Done => {
                 bytes.extend_from_slice(SNAPSHOT_SIGNATURE);
                 learner.walk = None;
                 self.send(conn, 1, bytes);
+                self.give(node, Input::LearnerTakes(link));
                 self.give(node, Input::WalkEnded(walk, true));
                 self.pump_learner(node, link);
             }
@@ -191,9 +193,8 @@ impl World {
                 Arrival::Packet(_) => {}
             }
         }
-        if !arrivals.is_empty() {
-            self.give(node, Input::FromLeader(link, arrivals));
-        }
+        // Also when it is only a part of something.
+        self.give(node, Input::FromLeader(link, arrivals));
     }
 
     pub(crate) fn quorum_lost(&mut self, conn: ConnId, end: usize) {

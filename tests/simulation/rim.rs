@@ -9,11 +9,10 @@ use zkd::storage::compression::Compression;
 use zkd::storage::epochs::write_epoch;
 use zkd::storage::log_range::read_range;
 use zkd::storage::recovery::{RecoveryOptions, recover};
-use zkd::storage::snapshot::{SnapshotDigest, Trailer};
+use zkd::storage::snapshot::Trailer;
 use zkd::storage::snapshot_files::{SnapshotFile, write_snapshot};
 use zkd::storage::truncate::{carry_out, plan_replacement, plan_truncation};
 use zkd::tree::Walked;
-use zkd::txn::TxnDigest;
 
 use super::disk::SimDisk;
 use super::log::Started;
@@ -43,8 +42,7 @@ const LOG_SYNC_BYTES_MAX: u64 = 20_000;
 /// Writes a snapshot file, as `node::snapshots` does.
 pub(crate) fn write_snapshot_file(disk: &SimDisk, start: &SnapshotStart, body: &[u8]) -> io::Result<u64> {
     let file = SnapshotFile::new(start.zxid, Compression::Plain);
-    let digest = start.digest.map(|tree| SnapshotDigest { zxid: start.zxid, version: TxnDigest::VERSION, tree });
-    let trailer = Trailer { digest, last_zxid: Some(start.zxid) };
+    let trailer = Trailer { digest: start.digest, last_zxid: Some(start.zxid) };
     write_snapshot(disk, &file, &mut |out| {
         out.write_body(&start.head)?;
         out.write_body(body)?;

@@ -189,7 +189,7 @@ fn load(disk: &SimDisk, tree: TreeOptions, history_txns: usize, auth: &Arc<AuthR
     if recovered.origin == Origin::New {
         let mut head = Vec::new();
         let walk = database.write().begin_snapshot(&mut head).ok_or("another snapshot is being written")?;
-        let digest = Some(database.read().tree().digest());
+        let digest = database.read().snapshot_digest();
         let mut body = head.clone();
         while let zkd::tree::Walked::More = database.read().continue_snapshot(walk, 1 << 16, &mut body) {}
         let start = SnapshotStart { walk, zxid: Zxid::ZERO, digest, head: Vec::new() };

@@ -71,7 +71,7 @@ pub(super) const COMMANDS: [Command; 28] = [
     Command { names: &["set_trace_mask", "stmk"], always: true, act: Act::SetTraceMask },
     Command { names: &["snapshot", "snap"], always: false, act: Act::Snapshot },
     report(&["stat_reset", "srst"], |view| {
-        view.statistics.reset();
+        monitor::reset(view);
         Fields::new()
     }),
     report(&["stats", "stat"], status::stats),

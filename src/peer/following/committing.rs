@@ -45,7 +45,7 @@ impl Following {
                 self.stay(core, designated)?;
             }
             Packet::Ping(zxid) => {
-                let mut sessions = self.clients.heard();
+                let mut sessions = self.clients.heard(core, now, wake);
                 sessions.extend(self.observers.iter_mut().flat_map(Observers::heard));
                 self.send(&Packet::Pong { zxid, sessions });
             }

@@ -57,6 +57,12 @@ impl Observers {
     }
 
     /// An observer's connection is gone.
+    pub(super) fn learner_takes(&mut self, now: Now, link: LinkId) {
+        if let Some(learner) = self.learners.get_mut(&link) {
+            learner.heard_ms = now.steady_ms;
+        }
+    }
+
     pub(super) fn gone(&mut self, core: &mut Core, link: LinkId) {
         let Some(learner) = self.learners.remove(&link) else { return };
         if let Stage::Reading(..) = learner.stage {
