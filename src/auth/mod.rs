@@ -7,6 +7,7 @@ pub mod sasl;
 mod x509;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 pub use ensemble::{EnsembleNames, Meant};
@@ -15,6 +16,9 @@ use self::sasl::{SaslError, SaslRules, ServerExchange};
 use crate::config::DigestAlgorithm;
 use crate::ids::ConnectionId;
 use crate::proto::{Acl, AclBytes, Auth, ErrorCode, OPEN_ACL, Perms};
+
+/// What `auth` entries of one ACL may become, bytes.
+const AUTHENTICATED_BYTES_MAX: usize = 256 << 10;
 
 /// One thing a connection has proven to be.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
@@ -151,7 +155,7 @@ impl AuthRules {
     /// identities.
     ///
     /// # Errors
-    /// [`ErrorCode::INVALID_ACL`], and [`ErrorCode::MARSHALLING`] for a null id of a scheme that has a meaning.
+    /// [`ErrorCode::INVALID_ACL`], also when it would become far longer than it is; and [`ErrorCode::MARSHALLING`] for a null id of a scheme that has a meaning.
     pub fn fix_up<'a>(&self, acl: AclBytes<'a>, identities: &[Identity]) -> Result<Cow<'a, [u8]>, ErrorCode> {
         if acl == OPEN_ACL {
             return Ok(Cow::Borrowed(acl.as_bytes()));
@@ -161,6 +165,7 @@ impl AuthRules {
             return Err(ErrorCode::INVALID_ACL);
         }
         let mut fixed: Vec<Acl<'_>> = Vec::with_capacity(sent.len());
+        let mut authenticated_bytes = 0;
         for entry in distinct(&sent)? {
             match (entry.scheme.as_deref(), entry.id.as_deref()) {
                 // The reference looks into the id before it asks whether there is one.
@@ -175,7 +180,9 @@ impl AuthRules {
                         scheme: Some(Cow::Owned(identity.scheme.to_string())),
                         id: Some(Cow::Owned(identity.id.to_string())),
                     }));
-                    if fixed.len() == before {
+                    authenticated_bytes +=
+                        fixed[before..].iter().filter_map(|acl| acl.id.as_deref()).map(str::len).sum::<usize>();
+                    if fixed.len() == before || authenticated_bytes > AUTHENTICATED_BYTES_MAX {
                         return Err(ErrorCode::INVALID_ACL);
                     }
                 }
@@ -289,14 +296,17 @@ pub struct SaslAnswer {
 /// The entries without those that were there before. The reference compares later entries with earlier ones, perms, scheme
 /// and id in turn, and stumbles over a null that it comes to.
 fn distinct<'e, 'a>(sent: &'e [Acl<'a>]) -> Result<Vec<&'e Acl<'a>>, ErrorCode> {
+    let (mut perms, mut schemes, mut all) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut kept: Vec<&Acl<'a>> = Vec::with_capacity(sent.len());
     for entry in sent {
-        let rivals = || kept.iter().filter(|known| known.perms == entry.perms);
-        let same_scheme = || rivals().filter(|known| known.scheme == entry.scheme);
-        if entry.scheme.is_none() && rivals().next().is_some() || entry.id.is_none() && same_scheme().next().is_some() {
+        let (entry_perms, scheme, id) = (entry.perms.0, entry.scheme.as_deref(), entry.id.as_deref());
+        let stumbles = scheme.is_none() && perms.contains(&entry_perms);
+        if stumbles || id.is_none() && schemes.contains(&(entry_perms, scheme)) {
             return Err(ErrorCode::MARSHALLING);
         }
-        if !kept.contains(&entry) {
+        if all.insert((entry_perms, scheme, id)) {
+            perms.insert(entry_perms);
+            schemes.insert((entry_perms, scheme));
             kept.push(entry);
         }
     }

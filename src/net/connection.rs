@@ -7,10 +7,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
 use super::carrier::Carrier;
 use super::connections::{UNSENT_BYTES_MAX, WAITING_BYTES_MAX, WAITING_MAX};
@@ -33,6 +35,8 @@ const ROOM_BYTES_MIN: usize = 4096;
 const TURNS_MAX: usize = 4;
 /// Writes to the socket in one of them: events may come as fast as they are sent.
 const WRITES_MAX: usize = 16;
+/// For how long a client that does not take the rest keeps a connection that is to be closed.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 thread_local! {
     /// What a read goes into first: only what is left of it when all whole frames are done needs a buffer of its own.
@@ -52,6 +56,8 @@ pub(super) struct Connection {
     wordless: bool,
     /// Set while the frames in `input` wait because too many requests are in process.
     stall: Option<Box<Stall>>,
+    /// Set once the connection is to be closed and the client does not take the rest.
+    farewell: Option<Pin<Box<Sleep>>>,
 }
 
 /// How reading went.
@@ -74,12 +80,17 @@ impl Connection {
             sent: 0,
             wordless: false,
             stall: None,
+            farewell: None,
         }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {
-        if self.flush(cx)?.is_ready() && self.is_closing() {
-            ready!(self.stream.poll_goodbye(cx))?;
+        let took_all = self.flush(cx)?.is_ready();
+        if took_all && self.is_closing() {
+            let is_over = self.stream.poll_goodbye(cx)?.is_ready() || self.has_waited(cx);
+            return if is_over { Poll::Ready(Ok(Progress::End)) } else { Poll::Pending };
+        }
+        if !took_all && self.is_given_up(cx) {
             return Poll::Ready(Ok(Progress::End));
         }
         if self.is_congested() {
@@ -129,6 +140,22 @@ impl Connection {
             let state = self.lane.lock();
             state.phase() == LanePhase::Closing && !state.has_out()
         }
+    }
+
+    /// Whether a client that does not take what there is gets no more of it.
+    fn is_given_up(&mut self, cx: &mut Context<'_>) -> bool {
+        let (is_cut, phase) = {
+            let mut state = self.lane.lock();
+            // Who cuts it wakes it, also while the socket takes nothing.
+            state.set_waker(cx.waker());
+            (state.is_cut(), state.phase())
+        };
+        is_cut || phase == LanePhase::Closing && self.has_waited(cx)
+    }
+
+    /// Whether a connection that is to be closed has had its time.
+    fn has_waited(&mut self, cx: &mut Context<'_>) -> bool {
+        self.farewell.get_or_insert_with(|| Box::pin(sleep(FAREWELL))).as_mut().poll(cx).is_ready()
     }
 
     /// Whether the client has to wait before it is read again: it, or all together, have asked for too much.

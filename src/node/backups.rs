@@ -12,7 +12,7 @@ use super::clock::millis;
 use super::owner::OwnerHandle;
 use super::snapshots::Snapshots;
 use crate::admin::{BackupError, Backups, TakenSnapshot};
-use crate::ids::Zxid;
+use crate::ids::{Epoch, Zxid};
 use crate::metrics::Basic;
 use crate::peer::{Input, SnapshotStart};
 use crate::pipeline::LoadDatabase;
@@ -96,6 +96,9 @@ impl OwnBackups {
         let mut load = LoadDatabase::new(self.tree);
         let trailer = read_snapshot(source, Compression::Plain, "what was sent", &mut load).map_err(failed)?;
         let zxid = trailer.last_zxid.or_else(|| trailer.end_zxid()).unwrap_or(Zxid::ZERO);
+        if zxid.0 < 0 || zxid.epoch() == Epoch::MAX {
+            return Err(failed(format!("its last zxid is {zxid}, and there is no epoch behind that")));
+        }
         load.snapshot_loaded(zxid);
         let said = trailer.digest.filter(|said| said.version == TxnDigest::VERSION && said.zxid > Zxid::ZERO);
         // Apache's may have been written amid txns, and no log follows that would put it right.

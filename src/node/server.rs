@@ -460,6 +460,7 @@ fn rules(settings: &Settings, database: &SharedDatabase, seed: u64) -> PeerRules
             reconfig_enabled: settings.reconfig_enabled,
             digest: settings.digest,
             close_session_txn: settings.close_session_txn,
+            record_bytes_max: settings.recovery.body_bytes_max,
             epoch_rolls_over: settings.ensemble.is_none(),
         },
         snapshots: settings.snapshots,

@@ -226,14 +226,7 @@ impl Leading {
         Ok(())
     }
 
-    fn packet(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        link: LinkId,
-        packet: Packet,
-        wake: &mut Vec<Waker>,
-    ) -> Outcome {
+    fn packet(&mut self, core: &mut Core, now: Now, link: LinkId, packet: Packet, wake: &mut Vec<Waker>) -> Outcome {
         let Some(reign) = &mut self.reign else { return Ok(()) };
         let Some(learner) = reign.learners.get_mut(&link) else { return Ok(()) };
         match (learner.stage, packet) {
@@ -250,14 +243,7 @@ impl Leading {
     }
 
     /// What learners send while all is well.
-    fn ordinary(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        link: LinkId,
-        packet: Packet,
-        wake: &mut Vec<Waker>,
-    ) -> Outcome {
+    fn ordinary(&mut self, core: &mut Core, now: Now, link: LinkId, packet: Packet, wake: &mut Vec<Waker>) -> Outcome {
         match packet {
             Packet::Request(_) if core.stopping || !self.takes_writes() => {}
             Packet::Request(request) if request.op == OpCode::SYNC => self.sync(core, link),

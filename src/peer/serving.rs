@@ -133,7 +133,8 @@ impl Serving {
     ) -> Outcome {
         let database = Arc::clone(&core.database);
         let database = database.read();
-        for request in requests {
+        let mut requests = requests.into_iter();
+        while let Some(request) = requests.next() {
             let WriteRequest { lane, session, xid, op, body, identities, received_ms } = request;
             let mut origin = Origin::Request { lane: Arc::clone(&lane), xid, op, received_ms, layouts: Box::default() };
             if core.stopping {
@@ -157,8 +158,12 @@ impl Serving {
                     core.in_flight.refuse(ErrorCode::OK, origin, &database, now, wake);
                     continue;
                 }
-                if core.ensemble().local_sessions_upgrade && makes_ephemeral(op, &body) {
-                    self.upgrade(core, now, tree, session)?;
+                if core.ensemble().local_sessions_upgrade
+                    && makes_ephemeral(op, &body)
+                    && let Err(leave) = self.upgrade(core, now, tree, session)
+                {
+                    drop_all(&lane, requests, wake);
+                    return Err(leave);
                 }
             }
             let is_local = self.is_local_here(session, lane.id);
@@ -182,7 +187,12 @@ impl Serving {
             }
             match prepared {
                 Prepared::Refused(error) => core.in_flight.refuse(error, origin, &database, now, wake),
-                prepared => propose(core, prepared, origin)?,
+                prepared => {
+                    if let Err(leave) = propose(core, prepared, origin) {
+                        drop_all(&lane, requests, wake);
+                        return Err(leave);
+                    }
+                }
             }
         }
         Ok(())
@@ -357,6 +367,12 @@ impl Serving {
         let local = self.local.as_ref().and_then(LocalSessions::next_deadline);
         self.sessions.next_deadline().into_iter().chain(local).fold(self.reap_at_ms, u64::min)
     }
+}
+
+/// Nobody answers this request and those behind it any more.
+fn drop_all(lane: &Lane, behind: impl Iterator<Item = WriteRequest>, wake: &mut Vec<Waker>) {
+    drop_request(lane, wake);
+    behind.for_each(|request| drop_request(&request.lane, wake));
 }
 
 /// What a session gets that has ended.

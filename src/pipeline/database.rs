@@ -134,9 +134,15 @@ impl Database {
     /// What a snapshot of the tree as it is says of its digest; `None` when digests are off.
     #[must_use]
     pub fn snapshot_digest(&self) -> Option<SnapshotDigest> {
-        let exact = SnapshotDigest { zxid: self.last_zxid, version: TxnDigest::VERSION, tree: self.tree.digest() };
+        if !self.tree.options().digest {
+            return None;
+        }
         // Of a tree that is still between two txns the digest tells nothing; but Apache reads no file without one.
-        self.tree.options().digest.then(|| if self.is_fuzzy { SnapshotDigest::UNKNOWN } else { exact })
+        Some(if self.is_fuzzy {
+            SnapshotDigest::UNKNOWN
+        } else {
+            SnapshotDigest { zxid: self.last_zxid, version: TxnDigest::VERSION, tree: self.tree.digest() }
+        })
     }
 
     /// Clients find the ensemble's configuration in `/zookeeper/config`.

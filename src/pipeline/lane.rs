@@ -4,6 +4,8 @@
 //! thread that received it; one behind a write waits in the lane, and is answered right after that write is applied,
 //! before anything later is: so a client sees its own requests take effect one after the other (CL-56).
 
+mod proving;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,19 +21,18 @@ use super::early::{EarlyRules, Refusal, refuse_early};
 use super::read;
 use super::statistics::{LaneStatistics, ServerStatistics};
 use crate::auth::sasl::ServerExchange;
-use crate::auth::{Identities, Identity, Meant};
-use crate::ids::{ConnectionId, SessionId, Zxid};
-use crate::jute::JuteWrite;
+use crate::auth::{Identities, Identity};
+use crate::ids::{ConnectionId, SessionId};
 use crate::metrics::{Advanced, LastNamespace};
 use crate::numbered::Numbered;
 use crate::proto::{
-    Auth, ConnectResponse, ErrorCode, OpCode, OpKind, ReplyHeader, RequestHeader, end_frame, start_frame, start_reply,
+    ConnectResponse, ErrorCode, OpCode, OpKind, ReplyHeader, RequestHeader, end_frame, start_frame, start_reply,
 };
 use crate::session::Heartbeat;
 use crate::watch::WatcherId;
 
 /// Bytes of events and replies that a client may leave unread before it is cut off.
-const UNREAD_BYTES_MAX: usize = 64 << 20;
+pub(super) const UNREAD_BYTES_MAX: usize = 64 << 20;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +73,8 @@ impl Numbered for Lane {
 #[derive(Debug)]
 pub struct LaneState {
     phase: LanePhase,
+    /// Whether nothing more goes out.
+    is_cut: bool,
     /// Whether it is a TLS connection.
     secure: bool,
     session: SessionId,
@@ -259,6 +262,7 @@ impl Lane {
     ) -> Arc<Self> {
         let state = LaneState {
             phase: LanePhase::Greeting,
+            is_cut: false,
             secure: false,
             session: SessionId::NONE,
             timeout_ms: 0,
@@ -356,6 +360,12 @@ impl LaneState {
     #[must_use]
     pub const fn phase(&self) -> LanePhase {
         self.phase
+    }
+
+    /// Whether what it has not sent yet is of no use any more.
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Its session; [`SessionId::NONE`] before there is one.
@@ -456,28 +466,27 @@ impl LaneState {
 
     /// Closes without sending anything more.
     pub fn cut(&mut self) -> Option<Waker> {
-        self.out = Vec::new();
+        (self.out, self.is_cut) = (Vec::new(), true);
         self.close()
     }
 
-    pub(super) fn push_event(&mut self, frame: &[u8]) {
-        if self.phase != LanePhase::Open {
-            return;
+    /// Cuts off a client that leaves too much unread, if it does with so many bytes more. Whoever comes by next wakes it.
+    pub(super) fn is_too_much(&mut self, more: usize) -> bool {
+        let is_too_much = self.out.len() + more > UNREAD_BYTES_MAX;
+        if is_too_much {
+            tracing::warn!(session = %self.session, unread = self.out.len(), "client does not read what it gets; closing");
+            let waker = self.cut();
+            self.waker = waker;
         }
-        if self.out.len() + frame.len() > UNREAD_BYTES_MAX {
-            tracing::warn!(session = %self.session, unread = self.out.len(), "client does not read its events; closing");
-            self.out = Vec::new();
-            self.phase = LanePhase::Closing;
+        is_too_much
+    }
+
+    pub(super) fn push_event(&mut self, frame: &[u8]) {
+        if self.phase != LanePhase::Open || self.is_too_much(frame.len()) {
             return;
         }
         self.statistics.sent += 1;
         self.out.extend_from_slice(frame);
-    }
-
-    /// The connection is known to be these as well.
-    fn prove(&mut self, new: Vec<Identity>) {
-        let new = new.into_iter().filter(|identity| !self.identities.contains(identity));
-        self.identities = self.identities.iter().cloned().chain(new).collect();
     }
 
     fn push_connect_response(&mut self, response: &ConnectResponse) {
@@ -546,11 +555,11 @@ pub fn receive(
         return Received::Done;
     };
     if header.op.kind() == OpKind::Connection {
-        authenticate(database, lane, state, header, body);
+        proving::authenticate(database, lane, state, header, body);
         return Received::Done;
     }
     if !database.auth().admits(&state.identities) {
-        let reply = connection_reply(header.xid, ErrorCode::SESSION_CLOSED_REQUIRE_AUTH);
+        let reply = proving::connection_reply(header.xid, ErrorCode::SESSION_CLOSED_REQUIRE_AUTH);
         state.push_reply(&lane.statistics, None, (header.op, now_ms, now_ms), reply, |_| ());
         state.close();
         return Received::Done;
@@ -630,61 +639,11 @@ pub(super) fn answer_waiting(database: &Database, lane: &Arc<Lane>, state: &mut 
         let WaitingRead { header, body, identities, received_ms, refusal, _size } = read;
         let request = ReadRequest { header, body: &body, identities: &identities, received_ms, refusal };
         read::answer(database, lane, state, &request, now_ms);
-    }
-}
-
-/// auth and sasl packets are answered at once, whatever waits (client-protocol.md 9.1).
-fn authenticate(database: &Database, lane: &Lane, state: &mut LaneState, header: RequestHeader, body: &[u8]) {
-    let (xid, op) = (header.xid, header.op);
-    if op == OpCode::SASL {
-        match crate::jute::buffer(body) {
-            Ok((_, Some(token))) => answer_sasl(database, lane, state, xid, token),
-            Ok((_, None)) | Err(_) => drop(state.cut()),
-        }
-        return;
-    }
-    let Ok((_, auth)) = Auth::decode(body) else {
-        state.cut();
-        return;
-    };
-    if let Some(meant) = database.auth().meant(&auth) {
-        lane.statistics.met(meant);
-        if meant == Meant::Another {
-            state.cut();
-        } else {
-            state.push_reply(&lane.statistics, None, (op, 0, 0), connection_reply(xid, ErrorCode::OK), |_| ());
-        }
-        return;
-    }
-    match database.auth().authenticate(&auth, lane.ip, &state.identities) {
-        Some(new) => {
-            state.prove(new);
-            state.push_reply(&lane.statistics, None, (op, 0, 0), connection_reply(xid, ErrorCode::OK), |_| ());
-        }
-        None => {
-            lane.statistics.auth_failed.fetch_add(1, Relaxed);
-            state.push_reply(&lane.statistics, None, (op, 0, 0), connection_reply(xid, ErrorCode::AUTH_FAILED), |_| ());
-            state.close();
+        // Each asks for little, and may get a mebibyte.
+        if state.is_too_much(0) {
+            return;
         }
     }
-}
-
-fn answer_sasl(database: &Database, lane: &Lane, state: &mut LaneState, xid: i32, token: &[u8]) {
-    let answer = database.auth().answer_sasl(state.sasl.get_or_insert_default(), token, lane.id);
-    if let Some(reason) = answer.failure {
-        tracing::info!(client = %lane.address(), %reason, "SASL failed");
-    }
-    state.prove(answer.identities);
-    let (moment, reply) = ((OpCode::SASL, 0, 0), connection_reply(xid, answer.error));
-    state.push_reply(&lane.statistics, None, moment, reply, |out| out.buffer(answer.token.as_deref()));
-    if answer.error != ErrorCode::OK {
-        state.close();
-    }
-}
-
-/// The header of an answer that the connection gives by itself.
-const fn connection_reply(xid: i32, error: ErrorCode) -> ReplyHeader {
-    ReplyHeader { xid, zxid: Zxid::ZERO, error }
 }
 
 #[cfg(test)]

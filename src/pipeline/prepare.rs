@@ -1,6 +1,8 @@
 //! Preparing: a request is checked, top to bottom as semantics.md 4 lists it, and becomes a txn. The first check that
 //! fails decides; the failure becomes a txn too, because it takes a zxid (CL-55).
 
+mod multi;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -35,6 +37,8 @@ pub struct PrepareRules {
     pub digest: bool,
     /// `zookeeper.closeSessionTxn.enabled`: the txn of a session's end says which ephemerals go with it.
     pub close_session_txn: bool,
+    /// The longest record that others read, bytes: `jute.maxbuffer` and its extra size.
+    pub record_bytes_max: usize,
     /// Go on with the next epoch when this one's zxids are used up: a standalone server has nobody to elect.
     pub epoch_rolls_over: bool,
 }
@@ -216,8 +220,10 @@ impl Prepare {
             // The reference's leaders give up before the last one (EN-17).
             Some(zxid) if zxid.counter() == u32::MAX && !self.rules.epoch_rolls_over => return Prepared::EpochFull,
             Some(zxid) => zxid,
-            None if self.rules.epoch_rolls_over => Zxid::new(self.last_zxid.epoch() + 1, 0),
-            None => return Prepared::EpochFull,
+            None => match self.last_zxid.epoch().checked_add(1) {
+                Some(epoch) if self.rules.epoch_rolls_over => Zxid::new(epoch, 0),
+                Some(_) | None => return Prepared::EpochFull,
+            },
         };
         self.last_zxid = zxid;
         let Asker { session, cxid, identities, is_local } = asker;
@@ -375,6 +381,7 @@ impl Prepare {
         let parent_cversion = parent.stat.cversion.wrapping_add(1);
         let acl_bytes = AclBytes::from_checked(&acl);
         CreateTxn { path: path.as_ref().into(), data: create.data, acl: acl_bytes, kind, parent_cversion }.encode(out);
+        self.check_length(out)?;
         self.change_parent(asked, parent_path, &parent, 1);
         let owner = match kind {
             CreateKind::Persistent => Owner::Nobody,
@@ -413,6 +420,7 @@ impl Prepare {
             return Err(ErrorCode::NOT_EMPTY);
         }
         Txn::Delete(path.into()).encode(OpCode::DELETE, out);
+        self.check_length(out)?;
         self.remove(asked, path, &znode);
         Ok(())
     }
@@ -427,6 +435,7 @@ impl Prepare {
         let version = next_version(set_data.version, before.stat.version)?;
         let txn = SetDataTxn { path: path.into(), data: set_data.data, version };
         Txn::SetData(txn).encode(OpCode::SET_DATA, out);
+        self.check_length(out)?;
         let mut after = before.clone();
         after.stat.version = version;
         after.stat.mzxid = asked.header.zxid.0;
@@ -446,6 +455,7 @@ impl Prepare {
         let version = next_version(set_acl.version, before.stat.aversion)?;
         let txn = SetAclTxn { path: path.into(), acl: AclBytes::from_checked(&acl), version };
         Txn::SetAcl(txn).encode(OpCode::SET_ACL, out);
+        self.check_length(out)?;
         let mut after = before.clone();
         after.stat.aversion = version;
         after.acl = FutureAcl::new(&acl);
@@ -462,81 +472,23 @@ impl Prepare {
         let version = next_version(check.version, znode.stat.version)?;
         let txn = Txn::Check(path.into(), version);
         txn.encode(OpCode::CHECK, out);
-        Ok(())
-    }
-
-    /// semantics.md 4.6: all or nothing. A multi that fails keeps the records of the parts before the one that failed,
-    /// and has errors from there on; no part is done (zab.md 14).
-    fn multi(
-        &mut self,
-        asked: &Asked<'_>,
-        ops: &[MultiOp<'_>],
-        out: &mut BytesMut,
-    ) -> Result<Box<[OpCode]>, ErrorCode> {
-        let savepoint = self.outstanding.begin();
-        out.length(ops.len());
-        let mut layouts = Vec::with_capacity(ops.len());
-        for (at, op) in ops.iter().enumerate() {
-            let start = out.len();
-            match self.part(asked, op, out) {
-                Ok(layout) => layouts.push(layout),
-                Err(error) => {
-                    self.outstanding.roll_back(&savepoint);
-                    if error == ErrorCode::MARSHALLING {
-                        // A part that makes no sense spoils the whole, not only itself.
-                        return Err(error);
-                    }
-                    out.truncate(start);
-                    put_errors(ops.len() - at, error, out);
-                    return Ok(Box::default());
-                }
-            }
-        }
-        self.outstanding.keep();
-        Ok(layouts.into())
-    }
-
-    /// One part of a multi: its type, its length, its record.
-    fn part(&mut self, asked: &Asked<'_>, op: &MultiOp<'_>, out: &mut BytesMut) -> Result<OpCode, ErrorCode> {
-        let start = out.len();
-        out.int(0);
-        out.int(0);
-        let logged = match op {
-            MultiOp::Create(create) => {
-                let (mode, kind) = self.kind_in_multi(create)?;
-                self.create(asked, create, (mode, kind), out)?;
-                // 3.8.0 does not know create2 here: log create (storage.md 2.3).
-                match kind {
-                    CreateKind::Persistent | CreateKind::Ephemeral => OpCode::CREATE,
-                    CreateKind::Container => OpCode::CREATE_CONTAINER,
-                    CreateKind::Ttl(_) => OpCode::CREATE_TTL,
-                }
-            }
-            MultiOp::Delete(delete) => {
-                self.delete(asked, delete, out)?;
-                OpCode::DELETE
-            }
-            MultiOp::SetData(set_data) => {
-                self.set_data(asked, set_data, out)?;
-                OpCode::SET_DATA
-            }
-            MultiOp::Check(check) => {
-                self.check(asked, check, out)?;
-                OpCode::CHECK
-            }
-        };
-        let length = (out.len() - start - 8) as i32;
-        out[start..start + 4].copy_from_slice(&logged.0.to_be_bytes());
-        out[start + 4..start + 8].copy_from_slice(&length.to_be_bytes());
-        Ok(layout(op))
+        self.check_length(out)
     }
 
     /// semantics.md 4.8: the session's ephemerals go with it, those on their way as well.
     fn close(&mut self, asked: &Asked<'_>, out: &mut BytesMut) {
         let paths = self.outstanding.ephemerals_of(asked.tree, asked.header.session);
         if self.rules.close_session_txn {
-            out.length(paths.len());
-            paths.iter().for_each(|path| out.ustring(path));
+            // Those that have no room in a record go as well: whoever applies it looks for them.
+            let mut room = self.rules.record_bytes_max.saturating_sub(out.len() + RECORD_BYTES);
+            let fits = |path: &&String| {
+                let left = room.checked_sub(path.len() + 4);
+                room = left.unwrap_or(0);
+                left.is_some()
+            };
+            let named: Vec<_> = paths.iter().take_while(fits).collect();
+            out.length(named.len());
+            named.iter().for_each(|path| out.ustring(path));
         }
         for path in &paths {
             if let Some(znode) = self.outstanding.find(asked.tree, path) {
@@ -579,6 +531,12 @@ impl Prepare {
             after.stat.cversion = after.stat.cversion.wrapping_add(1);
         }
         self.outstanding.change(asked.header.zxid, asked.tree, path, Some(parent), Some(after));
+    }
+
+    /// What has become of a request must be readable: an ACL may be longer than the one that was sent.
+    fn check_length(&self, record: &BytesMut) -> Result<(), ErrorCode> {
+        let length = record.len() + TxnDigest::LENGTH;
+        if length <= self.rules.record_bytes_max { Ok(()) } else { Err(ErrorCode::MARSHALLING) }
     }
 
     fn contents(&self, path: &str, data: Option<&[u8]>) -> FutureContents {
@@ -656,14 +614,6 @@ fn layout(op: &MultiOp<'_>) -> OpCode {
         MultiOp::Delete(_) => OpCode::DELETE,
         MultiOp::SetData(_) => OpCode::SET_DATA,
         MultiOp::Check(_) => OpCode::CHECK,
-    }
-}
-
-/// The error of the part that failed, and "not reached" for the rest: `parts` with it.
-fn put_errors(parts: usize, error: ErrorCode, out: &mut BytesMut) {
-    for code in std::iter::once(error).chain(std::iter::repeat(ErrorCode::RUNTIME_INCONSISTENCY)).take(parts) {
-        out.int(OpCode::ERROR.0);
-        out.buffer(Some(&code.0.to_be_bytes()));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::answer::{put_children, put_path_or_null};
 use super::database::Database;
 use super::early::Refusal;
-use super::lane::{Lane, LaneState, ReadRequest};
+use super::lane::{Lane, LaneState, ReadRequest, UNREAD_BYTES_MAX};
 use crate::auth::{AuthRules, Identity, redact};
 use crate::ids::Zxid;
 use crate::jute::JuteWrite;
@@ -268,23 +268,31 @@ impl<'a> Reader<'a> {
         paths
     }
 
-    /// Parts fail one by one, and leave no watches.
+    /// Parts fail one by one, and leave no watches. Each asks for little, so what they get together is bounded.
     fn multi_read(&self, state: &mut LaneState, reads: &[Request<'_>]) -> Result<Answer<'a>, ErrorCode> {
-        let mut count = |path: &str, bytes| self.database.namespaces().count_read(path, bytes, &mut state.read);
-        let results = reads.iter().map(|read| match read {
-            Request::GetData(Watching { path, .. }) => {
-                let found = self.readable(path);
-                found.iter().for_each(|znode| count(path, znode.data().map_or(0, <[u8]>::len)));
-                (OpCode::GET_DATA, found.map(Answer::Data))
-            }
-            Request::GetChildren(Watching { path, .. }) => {
-                let found = self.readable(path);
-                found.iter().for_each(|znode| count(path, znode.children().map(str::len).sum()));
-                (OpCode::GET_CHILDREN, found.map(Answer::Children))
-            }
-            other => unreachable!("{other:?} does not decode in a multiRead"),
-        });
-        Ok(Answer::Results(results.collect()))
+        let mut total = 0;
+        let mut count = |path: &str, bytes| {
+            total += bytes;
+            self.database.namespaces().count_read(path, bytes, &mut state.read);
+            if total > UNREAD_BYTES_MAX { Err(ErrorCode::MARSHALLING) } else { Ok(()) }
+        };
+        let mut results = Vec::with_capacity(reads.len());
+        for read in reads {
+            results.push(match read {
+                Request::GetData(Watching { path, .. }) => {
+                    let found = self.readable(path);
+                    found.iter().try_for_each(|znode| count(path, znode.data().map_or(0, <[u8]>::len)))?;
+                    (OpCode::GET_DATA, found.map(Answer::Data))
+                }
+                Request::GetChildren(Watching { path, .. }) => {
+                    let found = self.readable(path);
+                    found.iter().try_for_each(|znode| count(path, znode.children().map(str::len).sum()))?;
+                    (OpCode::GET_CHILDREN, found.map(Answer::Children))
+                }
+                other => unreachable!("{other:?} does not decode in a multiRead"),
+            });
+        }
+        Ok(Answer::Results(results))
     }
 
     fn watch_if(&self, state: &mut LaneState, watch: bool, kind: WatchKind, path: &str) {

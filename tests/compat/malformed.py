@@ -3,7 +3,7 @@
     malformed.py --zkd target/release/zkd --seed 1
 
 Thousands of bad frames, half-open connections and bad words; the server must serve as before, in bounded memory, without
-a word of error in its log.
+a word of error in its log. A client that asks for much and reads nothing goes with its session, connection and all.
 """
 import argparse
 import random
@@ -12,10 +12,14 @@ import struct
 import sys
 
 import servers
+from ensemble import poll
 from wire import Client, w
 
 CONNECTIONS = 3000
 RESIDENT_MIB_MAX = 100
+LARGE_BYTES = 1_000_000
+UNREAD = 100
+END_SECONDS = 20
 
 
 def resident_mib(pid):
@@ -69,6 +73,26 @@ def attack(port, r):
             pass                    # closed on us: as it should be
 
 
+def unread(server):
+    """Far more is asked for than sockets hold, and neither read nor asked for again."""
+    with Client(server.port) as witness:
+        witness.create("/large", b"x" * LARGE_BYTES)
+        ended = len(connections(server))
+        silent = Client(server.port, timeout_ms=4000)
+        for _ in range(UNREAD):
+            silent.send("getData", w.ustr("/large") + w.boolean(False))
+        poll(lambda: len(connections(server)) > ended, END_SECONDS, "it is not there")
+        # Who watches over it must live on.
+        poll(lambda: witness.get("/large") and len(connections(server)) == ended, END_SECONDS,
+             lambda: "it is still there:\n%s" % "\n".join(connections(server)))
+        silent.close()
+        witness.end()
+
+
+def connections(server):
+    return [line for line in servers.four_letter_word(server.port, "cons").splitlines() if "sid=" in line]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--zkd", required=True)
@@ -90,6 +114,7 @@ def main():
         Client(server.port).end()
         assert "imok" == servers.four_letter_word(server.port, "ruok")
         assert after < RESIDENT_MIB_MAX, "%.0f MiB resident" % after
+        unread(server)
         log = server.log_text()
         assert " ERROR " not in log and "panicked" not in log, log[-3000:]
         for s in slow:

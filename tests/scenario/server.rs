@@ -165,6 +165,7 @@ impl World {
                 reconfig_enabled: settings.reconfig_enabled,
                 digest: true,
                 close_session_txn: true,
+                record_bytes_max: RecoveryOptions::default().body_bytes_max,
                 epoch_rolls_over: settings.alone,
             },
             snapshots: SnapshotRules { txns: settings.snapshot_txns, bytes: 0 },

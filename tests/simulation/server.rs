@@ -140,6 +140,7 @@ fn rules(plan: &Plan, node: usize, members: Membership, auth: &Arc<AuthRules>, s
             reconfig_enabled: plan.reconfigures,
             digest: true,
             close_session_txn: true,
+            record_bytes_max: RecoveryOptions::default().body_bytes_max,
             epoch_rolls_over: false,
         },
         snapshots: SnapshotRules { txns: plan.snapshot_txns, bytes: 0 },

@@ -18,6 +18,7 @@ use zkd::proto::{ErrorCode, OPEN_ACL, OpCode, ReplyHeader, RequestHeader};
 use zkd::session::Negotiation;
 use zkd::storage::Durable;
 use zkd::storage::epochs::Epochs;
+use zkd::storage::recovery::RecoveryOptions;
 use zkd::tree::{Tree, TreeOptions};
 
 pub(crate) const NO_LIMIT: ReceiveRules = ReceiveRules {
@@ -36,6 +37,7 @@ pub(crate) fn prepare_rules(auth: Arc<AuthRules>) -> PrepareRules {
         reconfig_enabled: false,
         digest: true,
         close_session_txn: true,
+        record_bytes_max: RecoveryOptions::default().body_bytes_max,
         epoch_rolls_over: true,
     }
 }
