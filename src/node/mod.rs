@@ -5,6 +5,7 @@ mod clock;
 mod member_files;
 mod owner;
 mod rim;
+mod role_times;
 mod server;
 mod settings;
 mod snapshots;

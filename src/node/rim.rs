@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::clock::millis;
 use super::member_files::MemberFiles;
 use super::owner::OwnerHandle;
+use super::role_times::RoleTimes;
 use super::snapshots::Snapshots;
 use crate::admin::SharedStanding;
 use crate::config::ClientAddress;
@@ -52,6 +53,7 @@ pub(super) struct Rim {
     pub(super) owner: OwnerHandle,
     pub(super) failures: mpsc::Sender<String>,
     pub(super) standing: SharedStanding,
+    pub(super) times: RoleTimes,
     pub(super) clients: Arc<ClientContext>,
     /// The other servers; `None` for a server alone.
     pub(super) others: Option<Others>,
@@ -103,8 +105,10 @@ impl Rim {
             }
             Output::ReadLog(link, from, until) => self.log.read_beside(link, from, until, &self.owner),
             Output::SessionExpired(_) => self.snapshots.metrics.count(Counter::stale_sessions_expired, 1),
+            Output::Elected => self.times.elected(Instant::now()),
             Output::Standing(standing) => {
                 self.clients.serving.store(standing.serves, Relaxed);
+                self.times.stands(Instant::now(), standing.mode);
                 *self.standing.write() = standing;
             }
             Output::Fail(reason) => self.fail(reason),

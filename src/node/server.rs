@@ -16,6 +16,7 @@ use super::clock::{SystemClock, millis};
 use super::member_files::MemberFiles;
 use super::owner::{OwnerHandle, OwnerLoop};
 use super::rim::{ClientPlace, LogFiles, NO_PORT, Others, Rim, report};
+use super::role_times::RoleTimes;
 use super::settings::{EnsembleSettings, Settings};
 use super::snapshots::{Snapshots, purge_old};
 use super::threads::Threads;
@@ -169,7 +170,7 @@ impl Server {
             replayed_txns: recovered.replayed,
             epochs,
         };
-        let peer = Peer::new(rules(settings, &database, seed), beginning, clock.now());
+        let peer = Peer::new(rules(settings, &database, &metrics, seed), beginning, clock.now());
         let (owner, inbox) = OwnerHandle::new();
         let (fail, failures) = mpsc::channel(1);
         let threads = Threads::start(settings.client_threads)?;
@@ -246,7 +247,9 @@ impl Server {
         secrets.keep_reloading(&settings.tls)?;
         let others = reached.map(|reached| reached.with_clients(settings, &port, client_port));
         let (rim_clients, rim_owner) = (Arc::clone(&clients), owner.clone());
-        let rim = Rim { log, snapshots, owner: rim_owner, failures: fail, standing, clients: rim_clients, others };
+        let times = RoleTimes::new(Arc::clone(&snapshots.metrics));
+        let rim =
+            Rim { log, snapshots, owner: rim_owner, failures: fail, standing, times, clients: rim_clients, others };
         let ticker = Ticker::start(Arc::clone(&clock), owner.tick())?;
         let owner_loop = OwnerLoop { peer, clock, rim, ticker };
         let owning = threads.owner.spawn(owner_loop.run(inbox));
@@ -446,7 +449,7 @@ impl Reached {
     }
 }
 
-fn rules(settings: &Settings, database: &SharedDatabase, seed: u64) -> PeerRules {
+fn rules(settings: &Settings, database: &SharedDatabase, metrics: &Arc<Metrics>, seed: u64) -> PeerRules {
     let database = database.read();
     PeerRules {
         sid: settings.ensemble.as_ref().map_or(STANDALONE_SID, |ensemble| ensemble.me),
@@ -463,6 +466,7 @@ fn rules(settings: &Settings, database: &SharedDatabase, seed: u64) -> PeerRules
             record_bytes_max: settings.recovery.body_bytes_max,
             epoch_rolls_over: settings.ensemble.is_none(),
         },
+        metrics: Arc::clone(metrics),
         snapshots: settings.snapshots,
         reaper: settings.reaper,
         seed,

@@ -54,7 +54,7 @@ impl Peer {
             return;
         }
         let last = self.core.last_logged;
-        let _nobody_is_connected = self.core.apply(now, last, wake);
+        let _nobody_is_connected = self.core.apply(now, last, &[], wake);
         if let Some(mut load) = self.brought.take() {
             load.rise_to(last);
             self.restored += 1;

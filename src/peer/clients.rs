@@ -8,6 +8,7 @@ use super::core::{Core, drop_request};
 use super::local::LocalSessions;
 use crate::ids::{ConnectionId, LinkId, Now, SessionId};
 use crate::jute::JuteWrite;
+use crate::metrics::Counter;
 use crate::pipeline::{Greeting, Lane, Origin, SyncRequest, WriteRequest, makes_ephemeral, multi_layouts};
 use crate::proto::{ErrorCode, OpCode, Request};
 use crate::session::{Heartbeat, Session, SessionOwner, password};
@@ -122,6 +123,7 @@ impl Clients {
             return false;
         }
         let session = greeting.session;
+        core.rules.metrics.count(Counter::connection_revalidate_count, 1);
         // The old connection goes before the password is looked at (CL-10).
         let old = self.known.remove(&session).map(|session| session.connection);
         core.cut_lane(old, wake);

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 
+use bytes::Bytes;
+
 use super::clock::SnapshotClock;
 use super::local::LocalSessions;
 use super::rules::{EnsembleRules, PeerRules};
 use super::standing::Standing;
 use super::{Beginning, Output, Record, Restored, SnapshotStart};
 use crate::ids::{ConnectionId, Epoch, LinkId, Now, SessionId, Sid, Zxid};
+use crate::metrics::{Advanced, Metrics};
 use crate::numbered::NumberedTable;
 use crate::pipeline::{
     Applied, Database, Forwarded, InFlight, Lane, LoadDatabase, Origin, SharedDatabase, Work, WriteRequest,
 };
 use crate::storage::Durable;
 use crate::storage::epochs::Epochs;
+use crate::txn::TxnHeader;
 use crate::zab::{History, Logged, Membership};
 
 /// Why a role ends.
@@ -255,7 +259,7 @@ impl Core {
     pub(super) fn write_unlogged(&mut self, now: Now, wake: &mut Vec<Waker>) {
         self.has_unlogged &= self.wants_log();
         if self.has_unlogged && self.walk.is_none() {
-            let _nobody_is_connected = self.apply(now, self.last_logged, wake);
+            let _nobody_is_connected = self.apply(now, self.last_logged, &[], wake);
             let database = Arc::clone(&self.database);
             let walk = self.begin_file(&mut database.write());
             self.installing = walk.map(|walk| Installing { walk, logged_before: self.durable.zxid() });
@@ -263,8 +267,9 @@ impl Core {
         }
     }
 
-    /// Applies everything in flight up to `upto`, and begins a snapshot when one is due.
-    pub(super) fn apply(&mut self, now: Now, upto: Zxid, wake: &mut Vec<Waker>) -> Applied {
+    /// Applies everything in flight up to `upto`, and begins a snapshot when one is due. How old each txn is by then is
+    /// told as `latencies`.
+    pub(super) fn apply(&mut self, now: Now, upto: Zxid, latencies: &[Advanced], wake: &mut Vec<Waker>) -> Applied {
         if !self.in_flight.is_ready(upto) {
             return Applied::default();
         }
@@ -272,7 +277,9 @@ impl Core {
         let database = Arc::clone(&self.database);
         let mut database = database.write();
         let history = &mut self.history;
-        let keep = |zxid, body| {
+        let metrics = &self.rules.metrics;
+        let keep = |zxid, body: Bytes| {
+            observe_age(metrics, latencies, now, &body);
             if keeps {
                 history.push(zxid, body);
             }
@@ -414,6 +421,14 @@ impl Core {
         }
         self.forwarded.abandon();
         self.in_flight.abandon();
+    }
+}
+
+/// Tells how long ago the leader made a txn, by the clocks of both.
+pub(super) fn observe_age(metrics: &Metrics, latencies: &[Advanced], now: Now, txn: &[u8]) {
+    let Ok((_, TxnHeader { time_ms, .. })) = TxnHeader::decode(txn) else { return };
+    if let Ok(age_ms) = u64::try_from(now.wall_ms - time_ms) {
+        latencies.iter().for_each(|latency| metrics.observe(*latency, age_ms));
     }
 }
 

@@ -454,7 +454,7 @@ impl Following {
         while let Some((zxid, txn)) = self.sync.proposals.pop_front_if(|(zxid, _)| *zxid <= committed) {
             core.log(zxid, txn, Origin::Nobody);
         }
-        let _nobody_is_connected = core.apply(now, committed, wake);
+        let _nobody_is_connected = core.apply(now, committed, &[], wake);
         if !core.holds_all() {
             return;
         }

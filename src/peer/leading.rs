@@ -12,6 +12,7 @@ use super::standing::{Mode, Standing};
 use super::synchronising::{LearnersEpoch, Rejected, log_read, synchronise_waiting};
 use super::{Door, Output};
 use crate::ids::{Epoch, LinkId, Now, Sid, Zxid};
+use crate::metrics::Counter;
 use crate::pipeline::WriteRequest;
 use crate::proto::OpCode;
 use crate::storage::epochs::EpochFile;
@@ -260,6 +261,7 @@ impl Leading {
             }
             Packet::Revalidate { session, timeout_ms } => {
                 let Some(serving) = &mut self.serving else { return Ok(()) };
+                core.rules.metrics.count(Counter::revalidate_count, 1);
                 let valid = serving.revalidate(core, now, link, (session, timeout_ms), wake);
                 self.send(link, &Packet::Revalidated { session, valid });
             }

@@ -138,6 +138,8 @@ pub enum Output {
     SessionExpired(SessionId),
     /// What reports say of this server has changed.
     Standing(Arc<Standing>),
+    /// A leader is chosen; that this server serves is said when it does.
+    Elected,
     /// The server cannot go on: the process has to end and tell why.
     Fail(String),
 }

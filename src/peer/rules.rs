@@ -1,6 +1,9 @@
 //! What a server must know of its configuration.
 
+use std::sync::Arc;
+
 use crate::ids::Sid;
+use crate::metrics::Metrics;
 use crate::pipeline::PrepareRules;
 use crate::session::Negotiation;
 use crate::zab::{ElectionRules, Membership};
@@ -16,6 +19,8 @@ pub struct PeerRules {
     pub negotiation: Negotiation,
     /// What preparing must know.
     pub prepare: PrepareRules,
+    /// Where what happens is counted.
+    pub metrics: Arc<Metrics>,
     /// When to write snapshots.
     pub snapshots: SnapshotRules,
     /// When to remove containers and TTL znodes.

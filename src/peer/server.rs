@@ -396,6 +396,7 @@ impl Peer {
         }
         let Some(election) = &mut self.election else { return Ok(()) };
         let Ok(leader) = u8::try_from(vote.leader).map(Sid) else { return Ok(()) };
+        self.core.output(Output::Elected);
         if leader == self.core.me() {
             tracing::info!(zxid = %vote.zxid, round = vote.round, "elected");
             election.settle(PeerState::Leading, vote);
@@ -446,7 +447,7 @@ impl Peer {
             return;
         }
         let last = self.core.last_logged;
-        let _nobody_is_connected = self.core.apply(now, last, wake);
+        let _nobody_is_connected = self.core.apply(now, last, &[], wake);
         match heir {
             Some(heir) => self.inherit(now, heir, wake),
             None => self.look(now, wake),

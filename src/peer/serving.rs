@@ -9,6 +9,7 @@ use super::core::{Core, Leave, Outcome, drop_request};
 use super::local::LocalSessions;
 use crate::ids::{ConnectionId, LinkId, Now, SessionId, Sid, Zxid};
 use crate::jute::int;
+use crate::metrics::Counter;
 use crate::pipeline::{
     Asker, Greeting, Lane, Origin, Prepare, Prepared, SyncRequest, Work, WriteRequest, makes_ephemeral,
 };
@@ -89,6 +90,7 @@ impl Serving {
             return Ok(());
         }
         let session = greeting.session;
+        core.rules.metrics.count(Counter::connection_revalidate_count, 1);
         // The old connection goes before the password is looked at (CL-10).
         let old = self.sessions.get(session).and_then(Session::connection);
         core.cut_lane(old, wake);

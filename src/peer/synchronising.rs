@@ -8,6 +8,7 @@ use super::core::{Core, WalkFor};
 use super::learners::{Learner, Learners, Stage};
 use super::rules::EnsembleRules;
 use crate::ids::{LinkId, Zxid};
+use crate::metrics::Counter;
 use crate::zab::{Behind, Logged, Packet, Plan, plan};
 
 /// The epoch that learners are brought into.
@@ -77,12 +78,12 @@ fn synchronise(learners: &mut Learners, core: &mut Core, link: LinkId, epoch: Le
         Plan::Diff { from, to } => {
             learner.send(&Packet::Diff(to));
             learner.send_committed(core.history.behind(from));
-            complete(learner, core, epoch);
+            complete(learner, core, epoch, Counter::diff_count);
         }
         Plan::Trunc { to } => {
             learner.send(&Packet::Trunc(to));
             learner.send_committed(core.history.behind(to));
-            complete(learner, core, epoch);
+            complete(learner, core, epoch, Counter::diff_count);
         }
         Plan::Log { from, until } => {
             learner.stage = Stage::Reading(from, until);
@@ -108,7 +109,7 @@ fn synchronise(learners: &mut Learners, core: &mut Core, link: LinkId, epoch: Le
                 core.output(Output::ToLearner(link, out));
             }
             core.output(Output::DatabaseToLearner(link, start));
-            complete(learner, core, epoch);
+            complete(learner, core, epoch, Counter::snap_count);
         }
     }
     None
@@ -139,12 +140,13 @@ pub(super) fn log_read(
     learner.send_committed(core.history.behind(read));
     // Not before the rest was taken from the window.
     core.history.release();
-    complete(learner, core, epoch);
+    complete(learner, core, epoch, Counter::diff_count);
     None
 }
 
 /// NEWLEADER, and behind it all that is not committed yet (zab.md 12.1).
-fn complete(learner: &mut Learner, core: &Core, epoch: LearnersEpoch) {
+fn complete(learner: &mut Learner, core: &Core, epoch: LearnersEpoch, kind: Counter) {
+    core.rules.metrics.count(kind, 1);
     // Before the epoch begins it is part of its history what is proposed. Later that comes as a txn.
     let membership = core.membership();
     let members = if epoch.has_begun { &membership.committed } else { membership.newest() };

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use crate::auth::Meant;
-use crate::metrics::{Advanced, Counter, Metrics};
+use crate::metrics::{Advanced, Basic, Counter, Metrics};
+use crate::proto::EventType;
 
 /// Counts over all connections (ops-surface.md 1.3).
 #[derive(Debug)]
@@ -94,6 +95,7 @@ impl ServerStatistics {
             }
         }
         self.sent();
+        self.metrics.count(Counter::response_bytes, bytes as u64);
         let bytes = bytes as i64;
         self.response_last.store(bytes, Relaxed);
         self.response_max.fetch_max(bytes, Relaxed);
@@ -110,6 +112,23 @@ impl ServerStatistics {
             Meant::Another => Counter::ensemble_auth_fail,
         };
         self.metrics.count(counter, 1);
+    }
+
+    /// Counts an event: so many watches, and so many bytes to those who may know of it.
+    pub fn fired(&self, event: EventType, watches: usize, bytes: usize) {
+        let kind = match event {
+            EventType::Created => Basic::node_created_watch_count,
+            EventType::Deleted => Basic::node_deleted_watch_count,
+            EventType::DataChanged => Basic::node_changed_watch_count,
+            EventType::ChildrenChanged => Basic::node_children_watch_count,
+        };
+        self.metrics.sample(kind, watches as u64);
+        self.notified(bytes);
+    }
+
+    /// Counts bytes of events.
+    pub fn notified(&self, bytes: usize) {
+        self.metrics.count(Counter::watch_bytes, bytes as u64);
     }
 
     /// Counts a frame that went out and is no reply to a request.

@@ -168,6 +168,7 @@ impl World {
                 record_bytes_max: RecoveryOptions::default().body_bytes_max,
                 epoch_rolls_over: settings.alone,
             },
+            metrics: Arc::default(),
             snapshots: SnapshotRules { txns: settings.snapshot_txns, bytes: 0 },
             reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
             seed: node.into(),

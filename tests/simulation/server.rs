@@ -143,6 +143,7 @@ fn rules(plan: &Plan, node: usize, members: Membership, auth: &Arc<AuthRules>, s
             record_bytes_max: RecoveryOptions::default().body_bytes_max,
             epoch_rolls_over: false,
         },
+        metrics: Arc::default(),
         snapshots: SnapshotRules { txns: plan.snapshot_txns, bytes: 0 },
         reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
         seed,

@@ -74,6 +74,7 @@ impl Server {
             tick_ms: 2000,
             negotiation: Negotiation { min_ms: 4000, max_ms: 40_000 },
             prepare,
+            metrics: Arc::default(),
             snapshots: SnapshotRules { txns: 100_000, bytes: 0 },
             reaper: ReaperRules { interval_ms: 60_000, per_minute_max: 10_000, never_used_ms: 0 },
             seed: 1,

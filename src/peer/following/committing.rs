@@ -5,10 +5,11 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-use super::super::core::{Core, Leave, Outcome};
+use super::super::core::{Core, Leave, Outcome, observe_age};
 use super::observers::Observers;
 use super::{Following, Stage, own};
 use crate::ids::{Now, SessionId, Zxid};
+use crate::metrics::{Advanced, Counter};
 use crate::pipeline::{Origin, Synced};
 use crate::storage::Durable;
 use crate::storage::log_files::follows;
@@ -27,18 +28,26 @@ impl Following {
     pub(super) fn packet(&mut self, core: &mut Core, now: Now, packet: Packet, wake: &mut Vec<Waker>) -> Outcome {
         match packet {
             Packet::Proposal { zxid, txn } => {
+                core.rules.metrics.count(Counter::learner_proposal_received_count, 1);
+                observe_age(&core.rules.metrics, &[Advanced::proposal_latency], now, &txn);
                 self.expect(core, zxid)?;
                 self.check(core, &txn, zxid)?;
                 self.log(core, zxid, own(&txn));
             }
-            Packet::Commit(zxid) => self.commit(core, zxid)?,
+            Packet::Commit(zxid) => {
+                core.rules.metrics.count(Counter::learner_commit_received_count, 1);
+                self.commit(core, zxid)?;
+            }
             Packet::CommitAndActivate { zxid, designated } => {
                 self.commit(core, zxid)?;
                 self.pass_on(core, Some((zxid, designated)));
                 self.apply(core, now, wake);
                 self.stay(core, designated)?;
             }
-            Packet::Inform { zxid, txn } => self.inform(core, zxid, &txn)?,
+            Packet::Inform { zxid, txn } => {
+                core.rules.metrics.count(Counter::learner_commit_received_count, 1);
+                self.inform(core, zxid, &txn)?;
+            }
             Packet::InformAndActivate { zxid, designated, txn } => {
                 self.inform(core, zxid, &txn)?;
                 self.apply(core, now, wake);
@@ -140,7 +149,8 @@ impl Following {
             return;
         }
         self.pass_on(core, None);
-        let applied = core.apply(now, core.committed, wake);
+        let latencies = [Advanced::propagation_latency, Advanced::commit_propagation_latency];
+        let applied = core.apply(now, core.committed, &latencies, wake);
         self.clients.ended(core, &applied.ended, wake);
         if let Some(observers) = &mut self.observers {
             observers.applied(core, &applied.ended);

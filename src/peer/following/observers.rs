@@ -12,6 +12,7 @@ use super::super::synchronising::{LearnersEpoch, Rejected, log_read, synchronise
 use super::super::{Door, Output};
 use crate::ids::{LinkId, Now, SessionId, Zxid};
 use crate::jute::JuteWrite;
+use crate::metrics::Counter;
 use crate::proto::OpCode;
 use crate::zab::{LearnerInfo, LearnerRequest, Logged, PROTOCOL_VERSION, Packet};
 
@@ -118,6 +119,7 @@ impl Observers {
                     self.stand(core);
                 }
                 (Stage::Serving, Packet::Revalidate { session, timeout_ms }) => {
+                    core.rules.metrics.count(Counter::revalidate_count, 1);
                     // Its client is there now, and what it has asked elsewhere comes too late.
                     self.holders.insert(session, Some(link));
                     wanted.push((session, timeout_ms));

@@ -8,7 +8,12 @@ use super::super::core::{Core, Outcome};
 use super::super::learners::{Stage, designated};
 use super::{Deposed, Leading, Phase};
 use crate::ids::{LinkId, Now, Zxid};
+use crate::metrics::{Advanced, Counter};
 use crate::zab::Packet;
+
+/// How old a txn is when it is applied; what is committed is applied at once.
+const ALONE: &[Advanced] = &[Advanced::propagation_latency];
+const BY_QUORUM: &[Advanced] = &[Advanced::propagation_latency, Advanced::quorum_ack_latency];
 
 impl Leading {
     /// Own log durable.
@@ -69,8 +74,9 @@ impl Leading {
         if core.last_logged <= reign.broadcast {
             return;
         }
-        let from = reign.broadcast;
+        let (from, mut count) = (reign.broadcast, 0);
         for (zxid, txn) in core.in_flight.txns().filter(|(zxid, _)| *zxid > from) {
+            count += 1;
             let packet = Packet::Proposal { zxid, txn: txn.clone() };
             for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
                 if !learner.is_observer() {
@@ -78,6 +84,7 @@ impl Leading {
                 }
             }
         }
+        core.rules.metrics.count(Counter::proposal_count, count);
         reign.broadcast = core.last_logged;
     }
 
@@ -130,7 +137,9 @@ impl Leading {
     fn tell_committed(&mut self, core: &Core, upto: Zxid, packets: impl Fn(Zxid, Bytes) -> (Packet, Packet)) {
         let Some(reign) = &mut self.reign else { return };
         let newly = |zxid: Zxid| zxid > core.committed && zxid <= upto;
+        let mut count = 0;
         for (zxid, txn) in core.in_flight.txns().filter(|(zxid, _)| newly(*zxid)) {
+            count += 1;
             let (commit, inform) = packets(zxid, txn.clone());
             for learner in reign.learners.values_mut().filter(|learner| learner.is_forwarded_to()) {
                 if learner.is_observer() {
@@ -146,6 +155,7 @@ impl Leading {
                 }
             }
         }
+        core.rules.metrics.count(Counter::commit_count, count);
     }
 
     /// A learner's client wants to see what has been proposed so far: at once, if all of it is committed.
@@ -164,7 +174,8 @@ impl Leading {
     /// Applies what is committed, and answers.
     pub(in crate::peer) fn apply(&mut self, core: &mut Core, now: Now, wake: &mut Vec<Waker>) {
         let Some(serving) = &mut self.serving else { return };
-        let applied = core.apply(now, core.committed, wake);
+        let latencies = if self.reign.is_some() { BY_QUORUM } else { ALONE };
+        let applied = core.apply(now, core.committed, latencies, wake);
         serving.applied(core.database.read().last_zxid());
         serving.ended(core, &applied.ended, wake);
     }
