@@ -137,6 +137,15 @@ fn an_acl_does_not_grow_without_bound() {
     assert_eq!(errors(&client), [ErrorCode::MARSHALLING]);
     assert!(longest.is_some_and(|bytes| bytes < 1000), "{longest:?}");
     assert!(server.database.read().tree().find("/c0").is_none());
+    // Those that are below it together, and the errors of the many that come behind one that fails.
+    let few = (0..35).map(|number| create_with(&format!("/c{number}"), &[auth_entry("")]));
+    let fails = std::iter::once(create("/nobody/here", 0));
+    let many = (0..90_000).map(|_| create("/", 0));
+    client.write(&mut server, OpCode::MULTI, &multi(OpCode::CREATE, few.chain(fails).chain(many)));
+    let longest = server.records.iter().map(bytes::Bytes::len).max();
+    server.flush();
+    assert!(longest.is_some_and(|bytes| bytes <= record_bytes_max()), "{longest:?}");
+    client.frames();
     client.write(&mut server, OpCode::CREATE, &create("/d", 0));
     server.flush();
     assert_eq!((errors(&client), server.database.read().digests().mismatches), (vec![ErrorCode::OK], 0));

@@ -101,12 +101,15 @@ pub(super) fn srst(view: &View) -> String {
 
 /// All counts begin anew, but for those of proposals.
 pub(super) fn reset(view: &View) {
-    view.statistics.reset();
     // Prometheus's counters only grow.
-    if view.facts.prometheus.is_some() {
+    let forgets = view.facts.prometheus.is_none();
+    if forgets {
+        view.metrics.reset();
+    }
+    view.statistics.reset();
+    if !forgets {
         return;
     }
-    view.metrics.reset();
     for counter in [
         &view.statistics.throttled_ops,
         &view.connections.rejected,

@@ -6,6 +6,7 @@ use parking_lot::RwLock;
 use super::*;
 use crate::auth::AuthRules;
 use crate::ids::{ConnectionId, Now, SessionId, Sid, Zxid};
+use crate::metrics::{Advanced, Metrics};
 use crate::net::{Clock, Connections, FourLetterWords, Throttles, WordAnswer};
 use crate::peer::{ExpirySets, Mode, Report, Standing};
 use crate::pipeline::{Database, ServerStatistics};
@@ -96,16 +97,17 @@ pub(super) fn view_of(
         properties: Vec::new(),
         ensemble,
     };
+    let metrics = Arc::<Metrics>::default();
     View {
         facts,
         client_port: Arc::new(2181.into()),
         standing: Arc::new(RwLock::new(Arc::new(standing))),
         database: Arc::new(RwLock::new(database)),
         connections: Arc::new(Connections::default()),
-        statistics: Arc::new(ServerStatistics::default()),
+        statistics: Arc::new(ServerStatistics::new(Arc::clone(&metrics))),
         throttles: Arc::new(Throttles::new(Default::default(), Default::default(), Arc::default(), Arc::default())),
         trace_mask: Arc::new(TRACE_MASK.into()),
-        metrics: Arc::default(),
+        metrics,
         clock: Arc::new(Stopped),
         inspect: Arc::new(Asked(sets)),
     }
@@ -161,6 +163,22 @@ fn words_of_a_fixed_shape_have_the_lines_of_a_real_server() {
             assert!(fits(pattern, line) || (word == "conf" && same_key), "{word}: {line:?} is not like {pattern:?}");
         }
     }
+}
+
+#[test]
+fn latencies_begin_anew_with_srst() {
+    let view = view_of("*", Standing::default(), None, None);
+    let reply = |ms| view.statistics.replied(9, Some(Advanced::readlatency), ms);
+    let latency = || {
+        let latency = view.statistics.latency();
+        (latency.min_ms, latency.mean_ms, latency.max_ms)
+    };
+    [6, 7, 8].into_iter().for_each(reply);
+    assert_eq!(latency(), (6, 7.0, 8));
+    monitor::srst(&view);
+    assert_eq!(latency(), (0, 0.0, 0));
+    reply(2);
+    assert_eq!(latency(), (2, 2.0, 2));
 }
 
 #[test]

@@ -90,8 +90,9 @@ impl Connection {
             let is_over = self.stream.poll_goodbye(cx)?.is_ready() || self.has_waited(cx);
             return if is_over { Poll::Ready(Ok(Progress::End)) } else { Poll::Pending };
         }
-        if !took_all && self.is_given_up(cx) {
-            return Poll::Ready(Ok(Progress::End));
+        if !took_all && self.lane_is_closing(cx) {
+            let is_over = self.lane.lock().is_cut() || self.has_waited(cx);
+            return if is_over { Poll::Ready(Ok(Progress::End)) } else { Poll::Pending };
         }
         if self.is_congested() {
             return Poll::Pending;
@@ -115,7 +116,10 @@ impl Connection {
             let left = &self.sending[self.sent..];
             match ready!(Pin::new(&mut self.stream).poll_write(cx, left))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                sent => self.sent += sent,
+                sent => {
+                    self.sent += sent;
+                    self.farewell = None;
+                }
             }
         }
         cx.waker().wake_by_ref();
@@ -142,18 +146,14 @@ impl Connection {
         }
     }
 
-    /// Whether a client that does not take what there is gets no more of it.
-    fn is_given_up(&mut self, cx: &mut Context<'_>) -> bool {
-        let (is_cut, phase) = {
-            let mut state = self.lane.lock();
-            // Who cuts it wakes it, also while the socket takes nothing.
-            state.set_waker(cx.waker());
-            (state.is_cut(), state.phase())
-        };
-        is_cut || phase == LanePhase::Closing && self.has_waited(cx)
+    /// Whether nothing more is taken from the client. Who closes the lane wakes this, also while the socket takes nothing.
+    fn lane_is_closing(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.lane.lock();
+        state.set_waker(cx.waker());
+        state.phase() == LanePhase::Closing
     }
 
-    /// Whether a connection that is to be closed has had its time.
+    /// Whether the client of a connection that is to be closed has taken nothing of the rest for long enough.
     fn has_waited(&mut self, cx: &mut Context<'_>) -> bool {
         self.farewell.get_or_insert_with(|| Box::pin(sleep(FAREWELL))).as_mut().poll(cx).is_ready()
     }

@@ -105,6 +105,7 @@ impl Rim {
             }
             Output::ReadLog(link, from, until) => self.log.read_beside(link, from, until, &self.owner),
             Output::SessionExpired(_) => self.snapshots.metrics.count(Counter::stale_sessions_expired, 1),
+            Output::Looking => self.times.looks(Instant::now()),
             Output::Elected => self.times.elected(Instant::now()),
             Output::Standing(standing) => {
                 self.clients.serving.store(standing.serves, Relaxed);

@@ -11,7 +11,6 @@ use crate::peer::Mode;
 #[derive(Debug)]
 pub(super) struct RoleTimes {
     metrics: Arc<Metrics>,
-    mode: Mode,
     looks: Option<Instant>,
     is_elected: Option<Instant>,
     is_away: Option<Instant>,
@@ -20,39 +19,38 @@ pub(super) struct RoleTimes {
 impl RoleTimes {
     /// Of a server that has not begun.
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, mode: Mode::default(), looks: None, is_elected: None, is_away: None }
+        Self { metrics, looks: None, is_elected: None, is_away: None }
+    }
+
+    /// An election begins.
+    pub(super) fn looks(&mut self, now: Instant) {
+        self.metrics.count(Counter::looking_count, 1);
+        (self.looks, self.is_elected) = (Some(now), None);
+        self.is_away.get_or_insert(now);
     }
 
     /// It has chosen a leader.
     pub(super) fn elected(&mut self, now: Instant) {
-        self.since(Basic::election_time, self.looks, now);
-        (self.looks, self.is_elected) = (None, Some(now));
+        let looks = self.looks.take();
+        self.since(Basic::election_time, looks, now);
+        self.is_elected = Some(now);
     }
 
-    /// It looks for a leader, or serves.
+    /// It has a role, or none.
     pub(super) fn stands(&mut self, now: Instant, mode: Mode) {
-        if mode == std::mem::replace(&mut self.mode, mode) {
-            return;
-        }
-        match mode {
+        let synchronised = match mode {
+            Mode::Leader => Basic::leader_unavailable_time,
+            Mode::Follower => Basic::follower_sync_time,
+            Mode::Observer => Basic::observer_sync_time,
             Mode::Looking => {
-                self.metrics.count(Counter::looking_count, 1);
-                self.looks = Some(now);
                 self.is_away.get_or_insert(now);
+                return;
             }
-            Mode::Leader | Mode::Follower | Mode::Observer => self.serves(now),
-            Mode::Standalone | Mode::ReadOnly => {}
-        }
-    }
-
-    fn serves(&mut self, now: Instant) {
+            Mode::Standalone | Mode::ReadOnly => return,
+        };
         let (away, elected) = (self.is_away.take(), self.is_elected.take());
         self.since(Basic::unavailable_time, away, now);
-        match self.mode {
-            Mode::Leader => self.since(Basic::leader_unavailable_time, away, now),
-            Mode::Observer => self.since(Basic::observer_sync_time, elected, now),
-            _ => self.since(Basic::follower_sync_time, elected, now),
-        }
+        self.since(synchronised, if mode == Mode::Leader { away } else { elected }, now);
     }
 
     fn since(&self, time: Basic, began: Option<Instant>, now: Instant) {
@@ -78,20 +76,27 @@ mod tests {
             [Basic::election_time, Basic::unavailable_time, Basic::leader_unavailable_time, Basic::follower_sync_time]
                 .map(|time| (metrics.basic(time).count(), metrics.basic(time).sum()))
         };
-        times.stands(at(0), Mode::Looking);
+        times.looks(at(0));
         times.stands(at(1), Mode::Looking);
         times.elected(at(20));
         times.stands(at(50), Mode::Follower);
         times.stands(at(60), Mode::Follower);
         assert_eq!(sums(), [(1, 20), (1, 50), (0, 0), (1, 30)]);
-        // The second election leads to something.
-        for (begins, ends) in [(100, 105), (110, 117)] {
-            times.stands(at(begins), Mode::Looking);
-            times.elected(at(ends));
-            times.stands(at(ends), Mode::ReadOnly);
-        }
+        // Nobody is served from the end of the role, and the first election comes to nothing.
+        times.stands(at(100), Mode::Looking);
+        times.looks(at(101));
+        times.elected(at(105));
+        times.stands(at(108), Mode::Looking);
+        times.looks(at(110));
+        times.stands(at(112), Mode::ReadOnly);
+        times.stands(at(117), Mode::Looking);
+        times.elected(at(117));
         times.stands(at(120), Mode::Leader);
-        assert_eq!(sums(), [(3, 32), (2, 70), (1, 20), (1, 30)]);
+        assert_eq!(sums(), [(3, 31), (2, 70), (1, 20), (1, 30)]);
         assert_eq!(metrics.counter(Counter::looking_count), 3);
+        // No election is held for an heir.
+        times.stands(at(200), Mode::Looking);
+        times.stands(at(210), Mode::Leader);
+        assert_eq!(sums(), [(3, 31), (3, 80), (2, 30), (1, 30)]);
     }
 }

@@ -271,10 +271,12 @@ impl Leading {
         Ok(())
     }
 
-    /// A learner takes the database that it is sent.
-    pub(super) fn learner_takes(&mut self, now: Now, link: LinkId) {
-        if let Some(learner) = self.reign.as_mut().and_then(|reign| reign.learners.get_mut(&link)) {
+    /// A learner takes the database that it is sent; if a quorum waits for that, it has time.
+    pub(super) fn learner_takes(&mut self, core: &Core, now: Now, link: LinkId) {
+        let Some(reign) = &mut self.reign else { return };
+        if let Some(learner) = reign.learners.get_mut(&link) {
             learner.heard_ms = now.steady_ms;
+            reign.phase_until_ms = now.steady_ms + core.ticks_ms(core.ensemble().init_limit);
         }
     }
 

@@ -138,7 +138,9 @@ pub enum Output {
     SessionExpired(SessionId),
     /// What reports say of this server has changed.
     Standing(Arc<Standing>),
-    /// A leader is chosen; that this server serves is said when it does.
+    /// An election begins.
+    Looking,
+    /// It has chosen a leader; that this server serves is said when it does.
     Elected,
     /// The server cannot go on: the process has to end and tell why.
     Fail(String),

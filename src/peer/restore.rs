@@ -146,7 +146,8 @@ impl Restore for Loading {
         let digest = trailer.digest.filter(|digest| digest.version == TxnDigest::VERSION);
         match digest.map(|digest| (digest.zxid, digest.tree)) {
             // Apache writes its first snapshot before the tree is all there: that digest says nothing.
-            Some((Zxid::ZERO, _)) if zxid == Zxid::ZERO => self.exact = true,
+            // Later ones without a digest are of a tree that a leader has sent, which may be fuzzy.
+            Some((Zxid::ZERO, _)) => self.exact = zxid == Zxid::ZERO,
             Some((at, tree)) if at == zxid => self.compare_snapshot(zxid, tree),
             // A fuzzy one: its tree has the digest only once the txns up to there are replayed.
             Some((at, tree)) if at > zxid => (self.promised, self.exact) = (Some((at, tree)), false),
@@ -178,8 +179,46 @@ impl Restore for Loading {
                 self.compare(zxid, said.tree);
             } else if self.promised.is_none() {
                 self.exact = self.database.digest() == Some(said.tree);
+                self.compared += u64::from(self.exact);
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SessionId;
+    use crate::proto::OpCode;
+    use crate::storage::snapshot::SnapshotDigest;
+    use crate::txn::{Txn, TxnHeader};
+
+    fn entry(zxid: i64, digest: u64) -> Entry<'static> {
+        let header =
+            TxnHeader { session: SessionId(1), cxid: 0, zxid: Zxid(zxid), time_ms: 0, op: OpCode::CREATE_SESSION };
+        Entry { header, txn: Txn::CreateSession(1000), digest: Some(TxnDigest::new(digest)) }
+    }
+
+    #[test]
+    fn a_tree_that_may_be_fuzzy_is_compared_from_the_first_digest_on_that_is_its_own() {
+        for (name, digest, exact) in [
+            (Zxid::ZERO, Some(SnapshotDigest::UNKNOWN), true),
+            (Zxid(5), Some(SnapshotDigest::UNKNOWN), false),
+            (Zxid(5), None, false),
+        ] {
+            let mut loading = Loading::new(TreeOptions::default(), 0);
+            loading.snapshot_loaded(name, &Trailer { digest, last_zxid: Some(name) });
+            let own = loading.database.digest().expect("digests are on");
+            loading.apply(&entry(6, own + 1), &[]).expect("a txn");
+            assert_eq!(loading.digests(), if exact { (1, 1) } else { (0, 0) }, "{name:?} {digest:?}");
+            loading.conclude();
+            assert_eq!(loading.database.is_fuzzy, !exact);
+            loading.apply(&entry(7, own), &[]).expect("a txn");
+            loading.apply(&entry(8, own + 1), &[]).expect("a txn");
+            assert_eq!(loading.digests(), if exact { (3, 2) } else { (2, 1) }, "{name:?} {digest:?}");
+            loading.conclude();
+            assert!(!loading.database.is_fuzzy);
+        }
     }
 }

@@ -206,7 +206,7 @@ impl Peer {
                 Role::WindingUp { .. } | Role::Looking { .. } => {}
             },
             Input::LearnerTakes(link) => match &mut self.role {
-                Role::Leading(leading) => leading.learner_takes(now, link),
+                Role::Leading(leading) => leading.learner_takes(&self.core, now, link),
                 Role::Following(following) => following.learner_takes(now, link),
                 Role::WindingUp { .. } | Role::Looking { .. } => {}
             },
@@ -335,6 +335,7 @@ impl Peer {
         self.notify();
         match vote {
             Some(vote) if matches!(self.role, Role::Looking { .. }) => {
+                self.core.output(Output::Elected);
                 let patience_ms = self.core.ticks_ms(self.core.ensemble().init_limit);
                 self.take_role(now, vote, patience_ms, wake)
             }
@@ -396,7 +397,6 @@ impl Peer {
         }
         let Some(election) = &mut self.election else { return Ok(()) };
         let Ok(leader) = u8::try_from(vote.leader).map(Sid) else { return Ok(()) };
-        self.core.output(Output::Elected);
         if leader == self.core.me() {
             tracing::info!(zxid = %vote.zxid, round = vote.round, "elected");
             election.settle(PeerState::Leading, vote);
@@ -470,6 +470,7 @@ impl Peer {
         let patience_ms = self.core.rules.tick_ms.max(READ_ONLY_AFTER_MS);
         let read_only_at_ms = self.core.ensemble().read_only_mode.then_some(now.steady_ms + patience_ms);
         self.role = Role::Looking { read_only_at_ms, reading: None };
+        self.core.output(Output::Looking);
         let own = self.candidacy();
         if let Err(leave) = self.elect(now, wake, |election, quorums| election.look(now, own, quorums)) {
             // A server that is a quorum by itself, and cannot lead: nothing else would help.

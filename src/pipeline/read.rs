@@ -19,6 +19,8 @@ use crate::watch::{Modes, WatchKind, WatcherId, Watches};
 
 /// What is told how long these take.
 const READ: Option<Advanced> = Some(Advanced::readlatency);
+/// What stands around a result of a multiRead, bytes at most.
+const RESULT_BYTES: usize = 100;
 
 /// Answers one request into the lane's out-buffer.
 pub(super) fn answer(
@@ -271,8 +273,8 @@ impl<'a> Reader<'a> {
     /// Parts fail one by one, and leave no watches. Each asks for little, so what they get together is bounded.
     fn multi_read(&self, state: &mut LaneState, reads: &[Request<'_>]) -> Result<Answer<'a>, ErrorCode> {
         let mut total = 0;
-        let mut count = |path: &str, bytes| {
-            total += bytes;
+        let mut count = |path: &str, bytes: usize, names: usize| {
+            total += bytes + 4 * names + RESULT_BYTES;
             self.database.namespaces().count_read(path, bytes, &mut state.read);
             if total > UNREAD_BYTES_MAX { Err(ErrorCode::MARSHALLING) } else { Ok(()) }
         };
@@ -281,12 +283,15 @@ impl<'a> Reader<'a> {
             results.push(match read {
                 Request::GetData(Watching { path, .. }) => {
                     let found = self.readable(path);
-                    found.iter().try_for_each(|znode| count(path, znode.data().map_or(0, <[u8]>::len)))?;
+                    found.iter().try_for_each(|znode| count(path, znode.data().map_or(0, <[u8]>::len), 0))?;
                     (OpCode::GET_DATA, found.map(Answer::Data))
                 }
                 Request::GetChildren(Watching { path, .. }) => {
                     let found = self.readable(path);
-                    found.iter().try_for_each(|znode| count(path, znode.children().map(str::len).sum()))?;
+                    found.iter().try_for_each(|znode| {
+                        let (names, bytes) = znode.children().fold((0, 0), |(n, all), name| (n + 1, all + name.len()));
+                        count(path, bytes, names)
+                    })?;
                     (OpCode::GET_CHILDREN, found.map(Answer::Children))
                 }
                 other => unreachable!("{other:?} does not decode in a multiRead"),

@@ -55,7 +55,7 @@ impl World {
                 let boot = self.servers[&node].boot;
                 self.after(1, Event::ReadLog(node, boot, link, from, until));
             }
-            Output::Elected => {}
+            Output::Looking | Output::Elected => {}
             Output::SessionExpired(session) => {
                 let name = self.client_of(session);
                 self.tell(format!("{node} expires the session of {name}"));

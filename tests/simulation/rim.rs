@@ -83,7 +83,7 @@ impl World {
                 let (at, boot) = (self.now + self.random.u64(100..ms(20)), self.boot_of(node));
                 self.schedule.at(at, Event::LogRead { node, boot, link, from, until });
             }
-            Output::SessionExpired(_) | Output::Elected => {}
+            Output::SessionExpired(_) | Output::Looking | Output::Elected => {}
             Output::Standing(standing) => {
                 self.process(node).serves = standing.serves;
                 self.oracle.stands(node, &standing);

@@ -57,13 +57,14 @@ impl Observers {
         self.learners.insert(link, Learner::new(now.steady_ms));
     }
 
-    /// An observer's connection is gone.
+    /// An observer takes the database that it is sent.
     pub(super) fn learner_takes(&mut self, now: Now, link: LinkId) {
         if let Some(learner) = self.learners.get_mut(&link) {
             learner.heard_ms = now.steady_ms;
         }
     }
 
+    /// An observer's connection is gone.
     pub(super) fn gone(&mut self, core: &mut Core, link: LinkId) {
         let Some(learner) = self.learners.remove(&link) else { return };
         if let Stage::Reading(..) = learner.stage {

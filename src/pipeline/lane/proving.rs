@@ -70,9 +70,10 @@ fn answer_sasl(database: &Database, lane: &Lane, state: &mut LaneState, xid: i32
         tracing::info!(client = %lane.address(), %reason, "SASL failed");
     }
     let fits = state.prove(answer.identities);
-    let (moment, reply) = ((OpCode::SASL, 0, 0), connection_reply(xid, answer.error));
+    let error = if fits { answer.error } else { ErrorCode::AUTH_FAILED };
+    let (moment, reply) = ((OpCode::SASL, 0, 0), connection_reply(xid, error));
     state.push_reply(&lane.statistics, None, moment, reply, |out| out.buffer(answer.token.as_deref()));
-    if answer.error != ErrorCode::OK || !fits {
+    if error != ErrorCode::OK {
         state.close();
     }
 }

@@ -31,6 +31,7 @@ impl Prepare {
                     }
                     out.truncate(start);
                     put_errors(ops.len() - at, error, out);
+                    self.check_length(out)?;
                     return Ok(Box::default());
                 }
             }
