@@ -191,16 +191,16 @@ pub(super) enum Heir {
     Nobody,
 }
 
-/// Looks for an heir among the zkds: others would not understand. `last` is the last txn of this epoch, if there was one.
+/// Looks for an heir among the zkds: others would not understand, and would not follow either, so that the zkds must be a
+/// quorum. `last` is the last txn of this epoch, if there was one.
 pub(super) fn heir(learners: &Learners, ensemble: &Ensemble, me: Sid, last: Option<Zxid>) -> Heir {
-    let serving = || learners.values().filter(|learner| learner.is_serving());
+    let serving = || learners.values().filter(|learner| learner.is_serving() && learner.is_zkd());
     if !ensemble.is_quorum(|sid| sid != me && serving().any(|learner| learner.sid == Some(sid))) {
         return Heir::Nobody;
     }
     let may_lead = |learner: &Learner| learner.follower().filter(|sid| can_lead(ensemble, *sid));
     let has_all = |learner: &Learner| last.is_none_or(|last| learner.acked >= last);
-    let heirs = serving().filter(|learner| learner.is_zkd());
-    match heirs.filter_map(|learner| Some((has_all(learner), may_lead(learner)?))).max() {
+    match serving().filter_map(|learner| Some((has_all(learner), may_lead(learner)?))).max() {
         Some((true, heir)) => Heir::Is(heir),
         Some((false, _)) => Heir::NotYet,
         None => Heir::Nobody,

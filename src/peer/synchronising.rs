@@ -48,6 +48,21 @@ impl Concurrent {
     }
 }
 
+/// Whether a learner has what is not applied here yet. An Apache server cannot forget that, and would take this tree for one
+/// that holds it: once it does, a DIFF is enough.
+fn is_in_flight(zxid: Zxid, applied: Zxid, epoch: LearnersEpoch) -> bool {
+    zxid > applied && zxid.epoch() == epoch.zxid.epoch()
+}
+
+/// Whether somebody waits for what is applied now.
+pub(super) fn waits_for(learners: &Learners, applied: Zxid, epoch: LearnersEpoch) -> bool {
+    let waits = |learner: &Learner| {
+        let Stage::Waiting(zxid) = learner.stage else { return false };
+        !learner.queued && zxid.epoch() == epoch.zxid.epoch() && zxid <= applied
+    };
+    learners.values().any(waits)
+}
+
 /// Synchronises whoever waits for it, as far as that is possible now. What is committed, or proposed, has been sent as such
 /// to those who are there already.
 pub(super) fn synchronise_waiting(learners: &mut Learners, core: &mut Core, epoch: LearnersEpoch) -> Vec<Rejected> {
@@ -63,6 +78,9 @@ fn synchronise(learners: &mut Learners, core: &mut Core, link: LinkId, epoch: Le
     let applied = core.database.read().last_zxid();
     // A follower's tree does not say so before the first txn of the epoch.
     let last = if epoch.has_begun { applied.max(epoch.zxid) } else { applied };
+    if !learner.is_zkd() && epoch.has_begun && is_in_flight(zxid, last, epoch) {
+        return None;
+    }
     let behind = Behind { zxid, is_zkd: learner.is_zkd() };
     let rules = core.ensemble();
     let mut plan = plan(&core.history, last, behind, rules.force_snapshot);

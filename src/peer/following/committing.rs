@@ -15,6 +15,9 @@ use crate::storage::Durable;
 use crate::storage::log_files::follows;
 use crate::zab::Packet;
 
+/// What a leader reads of sessions in one packet: 12 bytes each, and no more than two mebibytes.
+const PONG_SESSIONS_MAX: usize = 100_000;
+
 impl Following {
     pub(super) fn log(&mut self, core: &mut Core, zxid: Zxid, txn: Bytes) {
         core.log(zxid, txn, Origin::Nobody);
@@ -56,6 +59,10 @@ impl Following {
             Packet::Ping(zxid) => {
                 let mut sessions = self.clients.heard(core, now, wake);
                 sessions.extend(self.observers.iter_mut().flat_map(Observers::heard));
+                while sessions.len() > PONG_SESSIONS_MAX {
+                    let some = sessions.split_off(sessions.len() - PONG_SESSIONS_MAX);
+                    self.send(&Packet::Pong { zxid, sessions: some });
+                }
                 self.send(&Packet::Pong { zxid, sessions });
             }
             Packet::Sync => {

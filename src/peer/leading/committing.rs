@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::super::core::{Core, Outcome};
 use super::super::learners::{Stage, designated};
+use super::super::synchronising::waits_for;
 use super::{Deposed, Leading, Phase};
 use crate::ids::{LinkId, Now, Zxid};
 use crate::metrics::{Advanced, Counter};
@@ -176,7 +177,11 @@ impl Leading {
         let Some(serving) = &mut self.serving else { return };
         let latencies = if self.reign.is_some() { BY_QUORUM } else { ALONE };
         let applied = core.apply(now, core.committed, latencies, wake);
-        serving.applied(core.database.read().last_zxid());
+        let last = core.database.read().last_zxid();
+        serving.applied(last);
         serving.ended(core, &applied.ended, wake);
+        if self.reign.as_ref().is_some_and(|reign| waits_for(&reign.learners, last, reign.learners_epoch())) {
+            self.synchronise_waiting(core);
+        }
     }
 }
