@@ -11,6 +11,8 @@ use super::disk::{Dir, Disk};
 use super::snapshot_files::parse_zxid;
 use super::txn_log::{HEADER_LENGTH, LogError, LogFault, LogReader, Rest, Step};
 use crate::ids::Zxid;
+use crate::proto::OpCode;
+use crate::txn::TxnHeader;
 
 /// The name of a log file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -199,7 +201,8 @@ impl<'d> LogWalk<'d> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
         match next_record(reader, self.files.len() == 0)? {
             Ok(zxid) => {
-                if let Some(previous) = self.highest.filter(|previous| zxid <= *previous) {
+                let is_again = self.highest == Some(zxid) && is_failure(reader.body());
+                if let Some(previous) = self.highest.filter(|previous| zxid <= *previous && !is_again) {
                     return Err(reader.fault(LogFault::Order { previous, found: zxid }));
                 }
                 if zxid > self.done && !follows(self.done, zxid) {
@@ -214,6 +217,11 @@ impl<'d> LogWalk<'d> {
             }
         }
     }
+}
+
+/// Whether a txn changes nothing. Apache 3.9 logs a write that does not decode as one, under the zxid of the txn before.
+fn is_failure(txn: &[u8]) -> bool {
+    TxnHeader::decode(txn).is_ok_and(|(_, header)| header.op == OpCode::ERROR)
 }
 
 type End = (u64, TailKind);

@@ -67,9 +67,13 @@ fn snapshot(disk: &MemoryDisk, zxid: i64) -> String {
 }
 
 fn record(zxid: i64) -> Vec<u8> {
-    let header = TxnHeader { session: SessionId(1), cxid: 1, zxid: Zxid(zxid), time_ms: 1, op: OpCode::ERROR };
+    record_of(zxid, OpCode::CREATE_SESSION, Txn::CreateSession(4000))
+}
+
+fn record_of(zxid: i64, op: OpCode, txn: Txn<'_>) -> Vec<u8> {
+    let header = TxnHeader { session: SessionId(1), cxid: 1, zxid: Zxid(zxid), time_ms: 1, op };
     let mut body = Vec::new();
-    Entry { header, txn: Txn::Error(ErrorCode::NO_NODE), digest: None }.encode(&mut body);
+    Entry { header, txn, digest: None }.encode(&mut body);
     let mut out = Vec::new();
     put_record(&mut out, &body);
     out
@@ -195,6 +199,20 @@ fn wrong_order_and_gaps_are_refused() {
             other => panic!("{zxids:?}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_write_that_apache_could_not_read_has_the_zxid_of_the_txn_before() {
+    let disk = MemoryDisk::new();
+    snapshot(&disk, 0);
+    let mut bytes = Vec::new();
+    put_header(&mut bytes);
+    bytes.extend(record(1));
+    bytes.extend(record_of(1, OpCode::ERROR, Txn::Error(ErrorCode::MARSHALLING)));
+    bytes.extend(record(2));
+    disk.put(Dir::Logs, &LogFile::new(Zxid(1)).name, bytes);
+    let (told, recovered) = default_run(&disk);
+    assert_eq!((told.applied, recovered.expect("good").last_zxid), (vec![1, 2], Zxid(2)));
 }
 
 #[test]
