@@ -9,7 +9,7 @@ use super::local::LocalSessions;
 use crate::ids::{ConnectionId, LinkId, Now, SessionId};
 use crate::jute::JuteWrite;
 use crate::metrics::Counter;
-use crate::pipeline::{Greeting, Lane, Origin, SyncRequest, WriteRequest, makes_ephemeral, multi_layouts};
+use crate::pipeline::{Greeting, Lane, Origin, SyncRequest, WriteRequest, makes_ephemeral, multi_layouts, refuse_harm};
 use crate::proto::{ErrorCode, OpCode, Request};
 use crate::session::{Heartbeat, Session, SessionOwner, password};
 use crate::zab::{LearnerRequest, Packet};
@@ -233,11 +233,13 @@ impl Clients {
             core.forwarded.answer(error, origin, &core.database.read(), now, wake);
             return;
         }
-        if op == OpCode::SYNC {
-            let Ok((_, Request::Sync(path))) = Request::decode(op, &body) else {
-                core.forwarded.answer(ErrorCode::MARSHALLING, origin, &core.database.read(), now, wake);
-                return;
-            };
+        if let Some(error) = refuse_harm(op, &body) {
+            core.forwarded.answer(error, origin, &core.database.read(), now, wake);
+            return;
+        }
+        if op == OpCode::SYNC
+            && let Ok((_, Request::Sync(path))) = Request::decode(op, &body)
+        {
             let path = path.map(std::borrow::Cow::into_owned);
             core.forwarded.push_sync(SyncRequest { origin, path });
         } else {

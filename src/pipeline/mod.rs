@@ -31,5 +31,5 @@ pub use lane::{
     receive,
 };
 pub use outstanding::Outstanding;
-pub use prepare::{Asker, Prepare, PrepareRules, Prepared, makes_ephemeral, multi_layouts};
+pub use prepare::{Asker, Prepare, PrepareRules, Prepared, makes_ephemeral, multi_layouts, refuse_harm};
 pub use statistics::{LaneStatistics, Latency, ServerStatistics};

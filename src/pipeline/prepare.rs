@@ -1,6 +1,7 @@
 //! Preparing: a request is checked, top to bottom as semantics.md 4 lists it, and becomes a txn. The first check that
 //! fails decides; the failure becomes a txn too, because it takes a zxid (CL-55).
 
+mod harm;
 mod multi;
 
 use std::borrow::Cow;
@@ -17,8 +18,10 @@ use crate::path;
 use crate::proto::{
     AclBytes, CheckVersion, Create, CreateMode, ErrorCode, MultiOp, OpCode, Perms, Reconfig, Request, SetAcl, SetData,
 };
-use crate::tree::{Contents, LIMITS, Owner, StoredStat, TTL_MAX_MS, Tree};
+use crate::tree::{Contents, Owner, StoredStat, TTL_MAX_MS, Tree, limits_root};
 use crate::txn::{CreateKind, CreateTxn, SetAclTxn, SetDataTxn, Txn, TxnDigest, TxnHeader};
+
+pub use harm::refuse_harm;
 
 /// What preparing must know of the configuration.
 #[derive(Clone, Debug)]
@@ -368,11 +371,7 @@ impl Prepare {
         if let Owner::Session(_) = Owner::from_stored(parent.stat.owner, asked.tree.options().ttl_marks) {
             return Err(ErrorCode::NO_CHILDREN_FOR_EPHEMERALS);
         }
-        // A limit on the root is none; Apache dies applying it (client-protocol.md 5.4).
-        if parent_path == path::QUOTA_ROOT
-            && path.ends_with(LIMITS)
-            && path.len() == parent_path.len() + 1 + LIMITS.len()
-        {
+        if limits_root(&path) {
             return Err(ErrorCode::BAD_ARGUMENTS);
         }
         let length = create.data.map_or(0, <[u8]>::len);

@@ -20,7 +20,7 @@ pub use acls::AclId;
 pub use apply::{Change, Witness};
 pub use load::{Linker, LooseZnode, Loosener, SnapshotNodeError, TreeLoader};
 pub use owner::{Owner, TTL_MAX_MS, TtlMarks};
-pub use quota::{LIMITS, Limits, STATS, Usage};
+pub use quota::{LIMITS, Limits, STATS, Usage, limits_root};
 pub use read::ZnodeRef;
 pub use stat::StoredStat;
 

@@ -9,6 +9,12 @@ pub const LIMITS: &str = "zookeeper_limits";
 /// The znode that holds a quota's usage.
 pub const STATS: &str = "zookeeper_stats";
 
+/// Whether this would be a limit on the root. There is none; an Apache server dies applying it (client-protocol.md 5.4).
+#[must_use]
+pub fn limits_root(path: &str) -> bool {
+    path.strip_prefix(QUOTA_ROOT).and_then(|rest| rest.strip_prefix('/')) == Some(LIMITS)
+}
+
 /// What a `zookeeper_limits` znode says; -1 is no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
