@@ -39,6 +39,7 @@ CHECKS = [
     ("from one server to five and back, pure and mixed",
      ["growth.py", "--zkd", "{zkd}", "--kinds", "zkd", "--kinds", "z,z,a38,z,a39"], 200),
     ("three servers: names that move", ["addresses.py", "--zkd", "{zkd}"], 60),
+    ("mixed ensemble: what hurts an Apache leader", ["harm.py", "--zkd", "{zkd}"], 100),
     ("three servers: what is counted", ["counts.py", "--zkd", "{zkd}"], 60),
     ("three servers: a database from the leader", ["given.py", "--zkd", "{zkd}"], 100),
     ("three servers: a lost database", ["lost_database.py", "--zkd", "{zkd}"], 60),
