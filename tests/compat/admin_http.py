@@ -454,7 +454,7 @@ def prometheus(binary, names):
                     samples[found[1] + (found[2] or "")] = found[3]
             assert len(samples) == sum(not line.startswith("#") for line in text.splitlines())
             assert samples["znode_count"] == "6.0" and samples["fsynctime_count"] == "2.0", samples["fsynctime_count"]
-            assert samples['fsynctimequantile="0.5",'] != "NaN" and samples['propagation_latencyquantile="0.99",'] == "NaN"
+            assert samples['fsynctimequantile="0.5",'] != "NaN" and samples['om_commit_process_time_msquantile="0.99",'] == "NaN"
             assert samples['write_per_namespace_countkey="a",'] == "1.0"
             assert samples['write_per_namespacekey="a",quantile="0.5",'] == "2.0"
             for name in (name for name in names if not name.endswith("_per_namespace")):
