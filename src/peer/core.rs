@@ -426,6 +426,9 @@ impl Core {
 
 /// Tells how long ago the leader made a txn, by the clocks of both.
 pub(super) fn observe_age(metrics: &Metrics, latencies: &[Advanced], now: Now, txn: &[u8]) {
+    if latencies.is_empty() {
+        return;
+    }
     let Ok((_, TxnHeader { time_ms, .. })) = TxnHeader::decode(txn) else { return };
     if let Some(age_ms) = now.wall_ms.checked_sub(time_ms).and_then(|age_ms| u64::try_from(age_ms).ok()) {
         latencies.iter().for_each(|latency| metrics.observe(*latency, age_ms));

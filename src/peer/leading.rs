@@ -274,8 +274,9 @@ impl Leading {
     /// A learner takes the database that it is sent; if a quorum waits for that, it has time.
     pub(super) fn learner_takes(&mut self, core: &Core, now: Now, link: LinkId) {
         let Some(reign) = &mut self.reign else { return };
-        if let Some(learner) = reign.learners.get_mut(&link) {
-            learner.heard_ms = now.steady_ms;
+        let Some(learner) = reign.learners.get_mut(&link) else { return };
+        learner.heard_ms = now.steady_ms;
+        if learner.follower().is_some_and(|sid| core.quorums().is_voter(sid)) {
             reign.phase_until_ms = now.steady_ms + core.ticks_ms(core.ensemble().init_limit);
         }
     }

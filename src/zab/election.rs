@@ -339,8 +339,9 @@ impl Election {
             search.proposal = vote;
             return self.propose(now, quorums);
         }
-        if quorums.proposed.is_some() && beats(search.proposal, vote, quorums) {
-            // It may have come to this round when all had voted, and a round is over before votes are sent again.
+        if beats(search.proposal, vote, quorums) {
+            // It may have come to this round when all had voted, or still have followed when this server did: votes are sent
+            // again much later.
             let message = notification(quorums, PeerState::Looking, search.proposal);
             self.outbox.push_back((from, message));
         }

@@ -46,6 +46,15 @@ impl Room {
         self.talk();
     }
 
+    /// One that followed, or led, has left that.
+    fn look_again(&mut self, sid: u8, zxid: Zxid, epoch: Epoch) {
+        let Some(election) = self.elections.get_mut(&Sid(sid)) else { return };
+        let vote = election.look(at(self.now_ms), Candidacy { zxid, epoch }, quorums(&self.ensemble));
+        self.decided.remove(&Sid(sid));
+        self.decide(Sid(sid), vote);
+        self.talk();
+    }
+
     fn deliver(&mut self, from: Sid, to: Sid, message: &Notification) {
         let now = at(self.now_ms);
         let Some(election) = self.elections.get_mut(&to) else { return };
@@ -128,6 +137,23 @@ fn nobody_waits_for_servers_that_cannot_be_reached() {
     assert_eq!(room.leaders(), []);
     room.lose(3);
     assert_eq!(room.leaders(), [(1, 2), (2, 2)]);
+}
+
+/// A vote is lost on one that still follows: it gets it again when it looks, and not only when votes are repeated.
+#[test]
+fn who_misses_the_leader_later_than_others_is_not_waited_for() {
+    for (first, second) in [(1, 2), (2, 1)] {
+        let mut room = Room::new(3);
+        for sid in 1..=3 {
+            room.start(sid, Zxid::ZERO, 0);
+        }
+        assert_eq!(room.leaders(), [(1, 3), (2, 3), (3, 3)]);
+        room.lose(3);
+        room.look_again(first, Zxid::ZERO, 1);
+        assert_eq!(room.leaders(), [(second, 3)]);
+        room.look_again(second, Zxid::ZERO, 1);
+        assert_eq!(room.leaders(), [(1, 2), (2, 2)], "{first} looked first");
+    }
 }
 
 #[test]
