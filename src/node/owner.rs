@@ -234,6 +234,8 @@ impl Inputs {
                 Some(Input::Writes(writes)) => writes.extend(more),
                 _ => self.list.push(Input::Writes(more)),
             },
+            // Whether it is time is looked at behind all that has come.
+            Message::Input(Input::Tick) => {}
             Message::Input(input) => self.list.push(input),
             Message::Held(input, hold) => {
                 self.list.push(input);

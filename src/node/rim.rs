@@ -18,14 +18,14 @@ use super::snapshots::Snapshots;
 use crate::admin::SharedStanding;
 use crate::config::ClientAddress;
 use crate::disk::{LogOptions, LogReport, LogWriter, RealDisk, link_beside};
-use crate::ids::{LinkId, Sid, Zxid};
+use crate::ids::{Epoch, LinkId, Sid, Zxid};
 use crate::metrics::{Basic, Counter, Metrics};
 use crate::net::{ClientContext, ClientPort, ElectionPort, QuorumPort};
 use crate::peer::{Input, Loading, Output, Restored};
 use crate::pipeline::ServerStatistics;
 use crate::storage::Dir;
 use crate::storage::Disk;
-use crate::storage::epochs::write_epoch;
+use crate::storage::epochs::{EpochError, EpochFile, write_epoch};
 use crate::storage::log_range::read_range;
 use crate::storage::recovery::{RecoveryOptions, recover};
 use crate::storage::snapshot_files::list_snapshots;
@@ -39,7 +39,11 @@ const LOG_BEHIND_BYTES: usize = 128 << 20;
 /// Txns from the log are sent to a learner up to this many bytes however small the snapshot is: reading them costs less
 /// than writing it.
 const LOG_SYNC_BYTES_MIN: u64 = 4 << 20;
+/// And never more: all of it is in memory at once, and a learner with too much on its way is given up.
+const LOG_SYNC_BYTES_MAX: u64 = 128 << 20;
 
+/// How long a full disk is left alone before an epoch is written again.
+const FULL_RETRY: Duration = Duration::from_millis(500);
 /// How long learners may take to hear the last words.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -93,8 +97,13 @@ impl Rim {
             }
             Output::WriteEpoch(file, epoch) => {
                 let written = write_epoch(&*self.log.disk, file, epoch);
-                if self.expect(written).is_some() {
-                    self.owner.send(Input::EpochWritten(file, epoch));
+                match written {
+                    Err(error) if error.is_full() => self.write_epoch_later(file, epoch, &error),
+                    written => {
+                        if self.expect(written).is_some() {
+                            self.owner.send(Input::EpochWritten(file, epoch));
+                        }
+                    }
                 }
             }
             Output::Truncate(zxid) => {
@@ -127,6 +136,23 @@ impl Rim {
                 }
             }
         }
+    }
+
+    /// Until there is space for an epoch, the machine neither votes nor serves.
+    fn write_epoch_later(&self, file: EpochFile, epoch: Epoch, error: &EpochError) {
+        tracing::error!(%error, "an epoch is written once there is space on the disk again");
+        let (disk, owner, failures) = (Arc::clone(&self.log.disk), self.owner.clone(), self.failures.clone());
+        let work = move || {
+            loop {
+                thread::sleep(FULL_RETRY);
+                match write_epoch(&*disk, file, epoch) {
+                    Ok(()) => return owner.send(Input::EpochWritten(file, epoch)),
+                    Err(error) if error.is_full() => {}
+                    Err(error) => return drop(failures.try_send(error.to_string())),
+                }
+            }
+        };
+        self.expect(thread::Builder::new().name("epoch".to_owned()).spawn(work));
     }
 
     /// What cannot be done on disk ends the server.
@@ -300,7 +326,7 @@ impl LogFiles {
 fn sync_bytes_max(disk: &dyn Disk, factor: f64) -> io::Result<u64> {
     let Some(newest) = list_snapshots(disk)?.into_iter().next() else { return Ok(LOG_SYNC_BYTES_MIN) };
     let size = disk.size(Dir::Snapshots, &newest.name)?;
-    Ok(((size as f64 * factor) as u64).max(LOG_SYNC_BYTES_MIN))
+    Ok(((size as f64 * factor) as u64).clamp(LOG_SYNC_BYTES_MIN, LOG_SYNC_BYTES_MAX))
 }
 
 /// What the log's thread says goes to the owner, or ends the server.

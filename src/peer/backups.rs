@@ -71,6 +71,10 @@ impl Peer {
 impl Core {
     /// Begins a snapshot file that somebody else writes.
     fn begin_asked(&mut self) -> Option<SnapshotStart> {
+        // A log that is being cut takes the database with it.
+        if !self.is_free() {
+            return None;
+        }
         let database = Arc::clone(&self.database);
         let start = self.begin_walk(&mut database.write(), WalkFor::File)?;
         self.snapshots.begun();

@@ -395,9 +395,14 @@ impl Core {
         !self.keeps_log() || self.durable.zxid() >= self.last_logged
     }
 
+    /// Whether nothing is being done on disk that this server waits for, but for its log.
+    pub(super) fn is_free(&self) -> bool {
+        self.disk_work == 0 && self.installing.is_none()
+    }
+
     /// Whether all that this server has begun to put on disk is there.
     pub(super) fn is_settled(&self) -> bool {
-        self.disk_work == 0 && self.installing.is_none() && !self.has_unlogged && self.holds_all()
+        self.is_free() && !self.has_unlogged && self.holds_all()
     }
 
     /// Closes a lane that a session has, behind what was sent.

@@ -160,7 +160,7 @@ impl Following {
     }
 
     /// Begins again with this leader, and asks for its whole database.
-    fn ask_for_database(&mut self, core: &mut Core, reason: &str) -> Outcome {
+    fn ask_for_database(&mut self, core: &mut Core, now: Now, reason: &str) -> Outcome {
         if self.wants_database {
             return Err(Leave::because(format!("the whole database was asked for, and yet {reason}")));
         }
@@ -169,7 +169,7 @@ impl Following {
         self.wants_database = true;
         (self.sync, self.inbox, self.out) = (Sync::default(), VecDeque::new(), Vec::new());
         self.stage = Stage::Dialling;
-        self.link = self.dialling.again(core);
+        self.link = self.dialling.again(core, now);
         Ok(())
     }
 
@@ -281,7 +281,7 @@ impl Following {
                 self.stage = Stage::Synchronising;
                 Ok(())
             }
-            (Stage::Accepted, Packet::Trunc(zxid)) => self.truncate(core, zxid),
+            (Stage::Accepted, Packet::Trunc(zxid)) => self.truncate(core, now, zxid),
             (Stage::Synchronising | Stage::Recording | Stage::Joining | Stage::Joined, packet) => {
                 self.synchronise(core, now, packet, wake)
             }
@@ -324,10 +324,10 @@ impl Following {
     }
 
     /// TRUNC: the leader has less than this server. What is known to be committed is never forgotten (zab.md 12.2).
-    fn truncate(&mut self, core: &mut Core, zxid: Zxid) -> Outcome {
+    fn truncate(&mut self, core: &mut Core, now: Now, zxid: Zxid) -> Outcome {
         if zxid < core.committed {
             let reason = format!("it wants {zxid} to be the last txn, and {} is committed", core.committed);
-            return self.ask_for_database(core, &reason);
+            return self.ask_for_database(core, now, &reason);
         }
         self.sync.last = zxid;
         self.stage = Stage::Truncating;
@@ -341,7 +341,7 @@ impl Following {
             return Ok(());
         }
         if !restored {
-            return self.ask_for_database(core, "this log cannot be cut where the leader says");
+            return self.ask_for_database(core, now, "this log cannot be cut where the leader says");
         }
         self.stage = Stage::Synchronising;
         self.pump(core, now, wake)
@@ -357,15 +357,15 @@ impl Following {
     /// What comes between the first packet of the synchronisation and UPTODATE.
     fn synchronise(&mut self, core: &mut Core, now: Now, packet: Packet, wake: &mut Vec<Waker>) -> Outcome {
         match packet {
-            Packet::Proposal { zxid, txn } => self.queue(core, zxid, txn),
+            Packet::Proposal { zxid, txn } => self.queue(core, now, zxid, txn),
             Packet::Inform { zxid, txn } => {
                 self.sync.committed = self.sync.committed.max(zxid);
-                self.queue(core, zxid, txn)
+                self.queue(core, now, zxid, txn)
             }
             Packet::InformAndActivate { zxid, designated, txn } => {
                 self.sync.committed = self.sync.committed.max(zxid);
                 self.sync.designated = Some(designated);
-                self.queue(core, zxid, txn)
+                self.queue(core, now, zxid, txn)
             }
             Packet::Commit(zxid) | Packet::CommitAndActivate { zxid, .. } => {
                 if zxid > self.sync.last {
@@ -394,13 +394,13 @@ impl Following {
         }
     }
 
-    fn queue(&mut self, core: &mut Core, zxid: Zxid, txn: Bytes) -> Outcome {
+    fn queue(&mut self, core: &mut Core, now: Now, zxid: Zxid, txn: Bytes) -> Outcome {
         if self.sync.database.is_some_and(|has| zxid <= has) {
             return Ok(());
         }
         if !follows(self.sync.last, zxid) {
             let reason = format!("{zxid} came behind {}: something is missing between them", self.sync.last);
-            return self.ask_for_database(core, &reason);
+            return self.ask_for_database(core, now, &reason);
         }
         self.check(core, &txn, zxid)?;
         self.sync.last = zxid;

@@ -199,6 +199,8 @@ impl Leading {
             reign.check_at_ms = 0;
         }
         self.stand(core);
+        // Others may be needed now.
+        self.synchronise_waiting(core);
     }
 
     fn close(&mut self, core: &mut Core, link: LinkId, reason: &str) {
@@ -440,9 +442,9 @@ impl Leading {
         self.synchronise_waiting(core);
     }
 
-    fn let_serve(&mut self, link: LinkId) {
+    fn let_serve(&mut self, now: Now, link: LinkId) {
         if let Some(learner) = self.reign.as_mut().and_then(|reign| reign.learners.get_mut(&link)) {
-            learner.let_serve();
+            learner.let_serve(now);
         }
     }
 
@@ -469,7 +471,7 @@ impl Leading {
         let serving = Serving::begin(core, now, zxid)?;
         self.serving = Some(serving);
         for link in self.links(|learner| learner.stage == Stage::Synced) {
-            self.let_serve(link);
+            self.let_serve(now, link);
         }
         self.stand(core);
         self.synchronise_waiting(core);

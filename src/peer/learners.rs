@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::core::Core;
 use super::standing::LearnerStanding;
-use crate::ids::{LinkId, Sid, Zxid};
+use crate::ids::{LinkId, Now, Sid, Zxid};
 use crate::zab::{Ensemble, LearnerInfo, Logged, Packet, Quorums};
 
 /// How far a learner has come (zab.md 3, 4, 6).
@@ -109,10 +109,11 @@ impl Learner {
     }
 
     /// Tells it to serve.
-    pub(super) fn let_serve(&mut self) {
+    pub(super) fn let_serve(&mut self, now: Now) {
         self.send(&Packet::UpToDate);
         self.out.append(&mut self.held);
         self.stage = Stage::Serving;
+        self.heard_ms = now.steady_ms;
     }
 
     /// The last txn that it is known to have, or to need no ACK for: what was committed before NEWLEADER gets none.
@@ -122,7 +123,12 @@ impl Learner {
 
     /// Why it is given up, if it is (zab.md 2).
     pub(super) fn late(&self, now_ms: u64, patience_ms: u64, first_ms: u64) -> Option<&'static str> {
-        let silence_max_ms = if self.stage >= Stage::Synced { patience_ms } else { first_ms };
+        let silence_max_ms = match self.stage {
+            Stage::Serving => patience_ms,
+            // It has nothing to say until the epoch begins.
+            Stage::Synced => u64::MAX,
+            _ => first_ms,
+        };
         if now_ms.saturating_sub(self.heard_ms) > silence_max_ms {
             return Some("it is silent");
         }

@@ -63,21 +63,40 @@ pub(super) fn waits_for(learners: &Learners, applied: Zxid, epoch: LearnersEpoch
     learners.values().any(waits)
 }
 
-/// Synchronises whoever waits for it, as far as that is possible now. What is committed, or proposed, has been sent as such
-/// to those who are there already.
+/// Whether an Apache server has more than this one. It cannot forget that (ARCHITECTURE.md, "Forgetting").
+fn has_more(learner: &Learner, zxid: Zxid, last: Zxid) -> bool {
+    !learner.is_zkd() && zxid > last
+}
+
+/// Whether those who have come are no quorum without this voter, and without others who have more.
+fn is_needed(learners: &Learners, core: &Core, link: LinkId, last: Zxid) -> bool {
+    let may_join = |(other, learner): &(&LinkId, &Learner)| {
+        **other != link && !matches!(learner.stage, Stage::Waiting(zxid) if has_more(learner, zxid, last))
+    };
+    let others = || learners.iter().filter(may_join).filter_map(|(_, other)| other.follower());
+    let votes = learners.get(&link).and_then(Learner::follower).is_some_and(|sid| core.quorums().is_voter(sid));
+    votes && !core.quorums().is_quorum(|sid| sid == core.me() || others().any(|other| other == sid))
+}
+
+/// Synchronises whoever waits for it, as far as that is possible now: those first who may be needed. What is committed, or
+/// proposed, has been sent as such to those who are there already.
 pub(super) fn synchronise_waiting(learners: &mut Learners, core: &mut Core, epoch: LearnersEpoch) -> Vec<Rejected> {
-    let waits = |(link, learner): (&LinkId, &Learner)| matches!(learner.stage, Stage::Waiting(_)).then_some(*link);
-    let waiting: Vec<_> = learners.iter().filter_map(waits).collect();
-    waiting.into_iter().filter_map(|link| synchronise(learners, core, link, epoch)).collect()
+    let waits = |(_, learner): &(&LinkId, &Learner)| matches!(learner.stage, Stage::Waiting(_));
+    let waiting = learners.iter().filter(waits);
+    let mut waiting: Vec<_> = waiting.map(|(link, learner)| (learner.is_observer(), *link)).collect();
+    waiting.sort_unstable();
+    waiting.into_iter().filter_map(|(_, link)| synchronise(learners, core, link, epoch)).collect()
 }
 
 fn synchronise(learners: &mut Learners, core: &mut Core, link: LinkId, epoch: LearnersEpoch) -> Option<Rejected> {
     let at_once = Concurrent::count(learners, core.walks_for_learner());
-    let learner = learners.get_mut(&link)?;
+    let learner = learners.get(&link)?;
     let Stage::Waiting(zxid) = learner.stage else { return None };
     let applied = core.database.read().last_zxid();
     // A follower's tree does not say so before the first txn of the epoch.
     let last = if epoch.has_begun { applied.max(epoch.zxid) } else { applied };
+    let is_needed = is_needed(learners, core, link, last);
+    let learner = learners.get_mut(&link)?;
     if !learner.is_zkd() && epoch.has_begun && is_in_flight(zxid, last, epoch) {
         return None;
     }
@@ -111,10 +130,11 @@ fn synchronise(learners: &mut Learners, core: &mut Core, link: LinkId, epoch: Le
         Plan::Snap => {
             let database = Arc::clone(&core.database);
             // Apache would find its newer txns in its log again after a restart: they must not be newer than the
-            // snapshot it writes (ARCHITECTURE.md, "Forgetting"). The beginning of an epoch would say too much:
+            // snapshot it writes. Once the epoch has begun, its zxid says that. Before, the
+            // learner's own has to do, if nothing begins without it; but the beginning of an epoch would say too much:
             // whoever has that has all that was before it.
-            let has_more = !learner.is_zkd() && zxid > last;
-            if has_more && zxid.counter() == 0 && !epoch.has_begun {
+            let has_more = has_more(learner, zxid, last);
+            if has_more && !epoch.has_begun && (zxid.counter() == 0 || !is_needed) {
                 return None;
             }
             let start = core.begin_walk(&mut database.write(), WalkFor::Learner(link));

@@ -80,6 +80,15 @@ pub enum EpochError {
     },
 }
 
+impl EpochError {
+    /// Whether nothing is wrong but that there is no space on the disk.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
 /// Both epochs of a member of an ensemble whose database ends at `last_zxid`; files that are missing are written.
 ///
 /// # Errors

@@ -116,9 +116,12 @@ fn split_snapshots(disk: &dyn Disk, target: Zxid) -> io::Result<Option<(Zxid, Ve
     Ok(base.map(|base| (base, too_new)))
 }
 
-/// `None` when the snapshot is bad.
+/// `None` when the snapshot is bad, or was purged meanwhile.
 fn read_trailer(disk: &dyn Disk, file: &SnapshotFile) -> io::Result<Option<Trailer>> {
-    let source = disk.open(Dir::Snapshots, &file.name, 0)?;
+    let source = match disk.open(Dir::Snapshots, &file.name, 0) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        source => source?,
+    };
     Ok(read_snapshot(source, file.compression, &file.name, &mut Nobody).ok())
 }
 

@@ -90,6 +90,8 @@ struct Search {
     votes: BTreeMap<Sid, Heard>,
     /// What servers say that follow or lead, of any round.
     settled: BTreeMap<Sid, Heard>,
+    /// The votes that were answered by themselves.
+    answered: BTreeMap<Sid, Vote>,
     resend_after_ms: u64,
     resend_at_ms: u64,
     /// Set while a quorum agrees: when that is final.
@@ -162,6 +164,7 @@ impl Election {
             proposal,
             votes: BTreeMap::new(),
             settled: BTreeMap::new(),
+            answered: BTreeMap::new(),
             resend_after_ms,
             resend_at_ms: now.steady_ms + resend_after_ms,
             final_at_ms: None,
@@ -298,14 +301,11 @@ impl Election {
 
     fn hear_looking(&mut self, now: Now, from: Sid, vote: Vote, quorums: Quorums<'_>) -> Option<Vote> {
         let search = self.search.as_mut()?;
+        // It may come back to a vote, and have to be told again.
+        search.answered.retain(|sid, answered| *sid != from || *answered == vote);
         if vote.round < self.round {
-            // It is behind: it moves up when it hears of this round, unless that is of nobody who votes: then both would
-            // go on answering each other.
-            if !quorums.is_voter(self.me) {
-                return None;
-            }
-            let message = notification(quorums, PeerState::Looking, self.search.as_ref()?.proposal);
-            self.outbox.push_back((from, message));
+            // It is behind: it moves up when it hears of this round.
+            self.answer(from, vote, quorums);
             return None;
         }
         // Whom only the configuration to be lets vote names nobody until it hears of somebody. Its round counts all the same:
@@ -342,10 +342,19 @@ impl Election {
         if beats(search.proposal, vote, quorums) {
             // It may have come to this round when all had voted, or still have followed when this server did: votes are sent
             // again much later.
+            self.answer(from, vote, quorums);
+        }
+        self.check_quorum(now, quorums)
+    }
+
+    /// Tells somebody who looks, and knows less, the proposal; once for each vote. Whoever takes this server for none of the
+    /// voters would answer with the same vote, and both would go on for ever.
+    fn answer(&mut self, from: Sid, vote: Vote, quorums: Quorums<'_>) {
+        let Some(search) = &mut self.search else { return };
+        if quorums.is_voter(self.me) && search.answered.insert(from, vote) != Some(vote) {
             let message = notification(quorums, PeerState::Looking, search.proposal);
             self.outbox.push_back((from, message));
         }
-        self.check_quorum(now, quorums)
     }
 
     /// Tells everybody the proposal, this server first.
@@ -399,6 +408,7 @@ impl Election {
         // unknown to them, and forgotten.
         let in_force = quorums.committed;
         let search = self.search.as_mut()?;
+        search.answered.remove(&from);
         if vote.round == round {
             search.votes.insert(from, entry);
             let agrees = |sid: Sid| {

@@ -20,6 +20,8 @@ const fn quorums(committed: &Ensemble) -> Quorums<'_> {
 /// Servers that hear each other at once, and the leader that each has decided for.
 struct Room {
     ensemble: Ensemble,
+    /// Servers with other lines.
+    astray: BTreeMap<Sid, Ensemble>,
     elections: BTreeMap<Sid, Election>,
     decided: BTreeMap<Sid, i64>,
     /// What each has said last to each other: it is said again to one that comes, as the election port does.
@@ -29,13 +31,20 @@ struct Room {
 
 impl Room {
     fn new(servers: u8) -> Self {
-        let elections = BTreeMap::new();
-        Self { ensemble: ensemble(servers), elections, decided: BTreeMap::new(), said: BTreeMap::new(), now_ms: 0 }
+        let ensemble = ensemble(servers);
+        let (astray, elections, decided, said) = Default::default();
+        Self { ensemble, astray, elections, decided, said, now_ms: 0 }
+    }
+
+    /// The members as this server knows them.
+    fn lines(&self, sid: Sid) -> Ensemble {
+        self.astray.get(&sid).unwrap_or(&self.ensemble).clone()
     }
 
     fn start(&mut self, sid: u8, zxid: Zxid, epoch: Epoch) {
         let mut election = Election::new(Sid(sid), ElectionRules::default());
-        let vote = election.look(at(self.now_ms), Candidacy { zxid, epoch }, quorums(&self.ensemble));
+        let lines = self.lines(Sid(sid));
+        let vote = election.look(at(self.now_ms), Candidacy { zxid, epoch }, quorums(&lines));
         self.elections.insert(Sid(sid), election);
         self.decide(Sid(sid), vote);
         let last: Vec<_> = self.said.iter().filter(|((_, to), _)| *to == Sid(sid)).collect();
@@ -48,8 +57,9 @@ impl Room {
 
     /// One that followed, or led, has left that.
     fn look_again(&mut self, sid: u8, zxid: Zxid, epoch: Epoch) {
+        let lines = self.lines(Sid(sid));
         let Some(election) = self.elections.get_mut(&Sid(sid)) else { return };
-        let vote = election.look(at(self.now_ms), Candidacy { zxid, epoch }, quorums(&self.ensemble));
+        let vote = election.look(at(self.now_ms), Candidacy { zxid, epoch }, quorums(&lines));
         self.decided.remove(&Sid(sid));
         self.decide(Sid(sid), vote);
         self.talk();
@@ -57,8 +67,9 @@ impl Room {
 
     fn deliver(&mut self, from: Sid, to: Sid, message: &Notification) {
         let now = at(self.now_ms);
+        let lines = self.lines(to);
         let Some(election) = self.elections.get_mut(&to) else { return };
-        let vote = election.receive(now, from, message, quorums(&self.ensemble));
+        let vote = election.receive(now, from, message, quorums(&lines));
         self.decide(to, vote);
     }
 
@@ -73,11 +84,14 @@ impl Room {
     fn talk(&mut self) {
         let sids: Vec<_> = self.elections.keys().copied().collect();
         let mut quiet = false;
+        let mut messages = 0;
         while !quiet {
             quiet = true;
             for from in &sids {
                 while let Some((to, message)) = self.elections.get_mut(from).and_then(Election::poll_send) {
                     quiet = false;
+                    messages += 1;
+                    assert!(messages < 1000, "they go on for ever");
                     self.deliver(*from, to, &message);
                     self.said.insert((*from, to), message);
                 }
@@ -89,7 +103,8 @@ impl Room {
         self.now_ms += ms;
         for sid in self.elections.keys().copied().collect::<Vec<_>>() {
             let now = at(self.now_ms);
-            let vote = self.elections.get_mut(&sid).and_then(|election| election.tick(now, quorums(&self.ensemble)));
+            let lines = self.lines(sid);
+            let vote = self.elections.get_mut(&sid).and_then(|election| election.tick(now, quorums(&lines)));
             self.decide(sid, vote);
         }
         self.talk();
@@ -101,7 +116,8 @@ impl Room {
         self.decided.remove(&Sid(sid));
         for other in self.elections.keys().copied().collect::<Vec<_>>() {
             let now = at(self.now_ms);
-            let quorums = quorums(&self.ensemble);
+            let lines = self.lines(other);
+            let quorums = quorums(&lines);
             let vote = self.elections.get_mut(&other).and_then(|e| e.reachable(now, Sid(sid), false, quorums));
             self.decide(other, vote);
         }
@@ -153,6 +169,28 @@ fn who_misses_the_leader_later_than_others_is_not_waited_for() {
         assert_eq!(room.leaders(), [(second, 3)]);
         room.look_again(second, Zxid::ZERO, 1);
         assert_eq!(room.leaders(), [(1, 2), (2, 2)], "{first} looked first");
+    }
+}
+
+/// Voters answer an observer whatever it votes; one that was added to the lines of one server only takes itself for a voter.
+#[test]
+fn outsiders_and_voters_come_to_an_end() {
+    for (outsider, its_lines) in [(9, 5), (6, 6)] {
+        let mut room = Room::new(5);
+        room.astray.insert(Sid(outsider), ensemble(its_lines));
+        room.start(2, Zxid::ZERO, 0);
+        room.start(outsider, Zxid::ZERO, 0);
+        room.lose(2);
+        room.start(1, Zxid::ZERO, 0);
+        room.wait(1000);
+        assert_eq!(room.leaders(), []);
+        room.start(3, Zxid::ZERO, 0);
+        room.start(4, Zxid::ZERO, 0);
+        room.wait(1000);
+        assert_eq!(
+            room.leaders().into_iter().filter(|(sid, _)| *sid < 5).collect::<Vec<_>>(),
+            [(1, 4), (3, 4), (4, 4)]
+        );
     }
 }
 

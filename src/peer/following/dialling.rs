@@ -25,7 +25,6 @@ pub(super) struct Dialling {
 impl Dialling {
     pub(super) fn begin(core: &mut Core, now: Now, leader: Sid) -> Self {
         let rules = core.ensemble();
-        let limit = if rules.connect_limit > 0 { rules.connect_limit } else { rules.init_limit };
         let wants_master = rules.observer_masters && core.observes();
         // Who follows may be a master. Where nobody else votes there is none, and the leader takes observers as ever.
         let masters: Vec<_> = core.members().voters().filter(|sid| wants_master && *sid != leader).collect();
@@ -35,7 +34,7 @@ impl Dialling {
             at: 0,
             rounds: 0,
             redial_at_ms: None,
-            until_ms: now.steady_ms + core.ticks_ms(limit),
+            until_ms: until_ms(core, now),
         };
         core.random.shuffle(&mut dialling.candidates);
         dialling
@@ -54,8 +53,8 @@ impl Dialling {
     }
 
     /// Begins again with the one who was reached.
-    pub(super) fn again(&mut self, core: &mut Core) -> LinkId {
-        self.rounds = 0;
+    pub(super) fn again(&mut self, core: &mut Core, now: Now) -> LinkId {
+        (self.rounds, self.until_ms) = (0, until_ms(core, now));
         self.dial(core)
     }
 
@@ -93,4 +92,11 @@ impl Dialling {
     pub(super) fn next_deadline(&self) -> u64 {
         self.redial_at_ms.map_or(self.until_ms, |at| at.min(self.until_ms))
     }
+}
+
+/// Until when somebody has to be reached (`connectToLearnerMasterLimit`).
+fn until_ms(core: &Core, now: Now) -> u64 {
+    let rules = core.ensemble();
+    let limit = if rules.connect_limit > 0 { rules.connect_limit } else { rules.init_limit };
+    now.steady_ms + core.ticks_ms(limit)
 }

@@ -215,7 +215,8 @@ impl Observers {
                 core.forwarded.push_relayed(link);
                 request
             }
-            _ if self.has_moved(core, request.session, link) => hopeless(request),
+            // Who has had it may still end it.
+            op if op != OpCode::CLOSE_SESSION && self.has_moved(core, request.session, link) => hopeless(request),
             _ => request,
         };
         Packet::Request(request).encode(up);

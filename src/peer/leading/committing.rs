@@ -51,7 +51,7 @@ impl Leading {
                 }
             }
             if self.is_serving() {
-                self.let_serve(link);
+                self.let_serve(now, link);
                 self.stand(core);
                 self.commit(core, now);
                 return Ok(());
