@@ -1,5 +1,6 @@
 //! `mntr`, `srst`: everything that is counted, read once and told in three forms: lines, JSON and Prometheus's text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -115,6 +116,7 @@ pub(super) fn reset(view: &View) {
         &view.connections.rejected,
         &view.connections.sessionless_expired,
         &view.connections.bytes_received,
+        &view.statistics.large_requests_rejected,
     ] {
         counter.store(0, Relaxed);
     }
@@ -236,22 +238,32 @@ pub(super) fn uptime_ms(view: &View) -> u64 {
     view.clock.now().steady_ms.saturating_sub(view.facts.started_ms)
 }
 
-/// Limits and usage by the first component of the quota's path (NO-22).
+/// Limits and usage of all quotas below each child of the root (NO-22).
 fn quotas(view: &View) -> Vec<SetGauge> {
-    let mut sets = Vec::new();
+    let mut namespaces = BTreeMap::<String, [i64; 4]>::new();
     let database = view.database.read();
     for (path, limits, usage) in database.tree().quotas() {
         let namespace = path.split('/').nth(1).unwrap_or_default();
         let hard_or_soft = |hard: i64, soft: i64| if hard > -1 { hard } else { soft };
-        let rows = [
-            ("quota_count_limit_per_namespace", hard_or_soft(limits.count_hard, limits.count)),
-            ("quota_bytes_limit_per_namespace", hard_or_soft(limits.bytes_hard, limits.bytes)),
-            ("quota_count_usage_per_namespace", usage.count),
-            ("quota_bytes_usage_per_namespace", usage.bytes),
+        let of_one = [
+            hard_or_soft(limits.count_hard, limits.count),
+            hard_or_soft(limits.bytes_hard, limits.bytes),
+            usage.count,
+            usage.bytes,
         ];
-        sets.extend(rows.map(|(name, value)| SetGauge { name, key: namespace.to_owned(), value: value.into() }));
+        let sums = namespaces.entry(namespace.to_owned()).or_default();
+        sums.iter_mut().zip(of_one).for_each(|(sum, value)| *sum = sum.wrapping_add(value));
     }
-    sets
+    let names = [
+        "quota_count_limit_per_namespace",
+        "quota_bytes_limit_per_namespace",
+        "quota_count_usage_per_namespace",
+        "quota_bytes_usage_per_namespace",
+    ];
+    let rows = |(key, sums): (String, [i64; 4])| {
+        names.into_iter().zip(sums).map(move |(name, sum)| SetGauge { name, key: key.clone(), value: sum.into() })
+    };
+    namespaces.into_iter().flat_map(rows).collect()
 }
 
 /// Summaries under one name, each with the namespace that it is of.

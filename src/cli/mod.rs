@@ -6,6 +6,7 @@ pub mod migrate;
 mod serve;
 mod status;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -53,15 +54,19 @@ pub fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "for whoever typed the command")]
 fn bench(args: &bench::BenchArgs) -> ExitCode {
     match bench::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("zkd: {error:#}");
+            complain(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells whoever typed the command, if anybody listens.
+fn complain(error: &anyhow::Error) {
+    let _nobody = writeln!(io::stderr(), "zkd: {error:#}");
 }
 
 /// The command line or the configuration is bad (CF-01).

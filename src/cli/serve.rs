@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::INVOCATION_ERROR;
 use super::logging::{self, LogArgs};
+use super::{INVOCATION_ERROR, complain};
 use crate::config::{self, Config, NoteLevel};
 use crate::node::{Server, ServerError, Settings};
 use crate::pipeline::audit_server;
@@ -35,13 +36,15 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(args: &ServeArgs) -> ExitCode {
-    if let Err(error) = logging::start(&args.log) {
-        return complain(&error);
-    }
-    let settings = match configure(args).and_then(|config| Ok(Settings::from_config(&config)?)) {
+    let configured = logging::start(&args.log).and_then(|()| configure(args));
+    let settings = match configured.and_then(|config| Ok(Settings::from_config(&config)?)) {
         Ok(settings) => settings,
-        Err(error) => return complain(&error),
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(INVOCATION_ERROR);
+        }
     };
+    take_descriptors();
     take_small_pages();
     match serve(&settings) {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,6 +52,14 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
             tracing::error!("{error}");
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// Each connection takes a descriptor: as Java does, as many as the system gives.
+fn take_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
     }
 }
 
@@ -60,20 +71,15 @@ fn take_small_pages() {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the log may not have started, and this is for whoever typed the command")]
-fn complain(error: &anyhow::Error) -> ExitCode {
-    eprintln!("zkd: {error:#}");
-    ExitCode::from(INVOCATION_ERROR)
-}
-
 fn configure(args: &ServeArgs) -> anyhow::Result<Config> {
     let mut overrides = Vec::new();
     let file = match (&args.config, args.positional.as_slice()) {
         (file, []) => file.clone(),
         (None, [file]) => Some(file.into()),
         (None, positional) => {
-            // Without a file the reference's tick is not that of its sample file (CF-02).
+            // Without a file the reference's tick is not that of its sample file, nor has an address a limit (CF-02).
             overrides.push(("tickTime".to_owned(), "3000".to_owned()));
+            overrides.push(("maxClientCnxns".to_owned(), "0".to_owned()));
             let keys = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
             overrides.extend(keys.map(str::to_owned).into_iter().zip(positional.iter().cloned()));
             None
@@ -160,8 +166,8 @@ mod tests {
             (config.client_port, config.data_dir, config.tick_ms, config.connections_per_address_max)
         };
         let data = || "/nowhere/data".into();
-        assert_eq!(set(&["2190", "/nowhere/data"]), (Some(2190), data(), 3000, 60));
-        assert_eq!(set(&["2190", "/nowhere/data", "500"]), (Some(2190), data(), 500, 60));
+        assert_eq!(set(&["2190", "/nowhere/data"]), (Some(2190), data(), 3000, 0));
+        assert_eq!(set(&["2190", "/nowhere/data", "500"]), (Some(2190), data(), 500, 0));
         assert_eq!(set(&["2190", "/nowhere/data", "500", "7"]), (Some(2190), data(), 500, 7));
         assert_eq!(set(&["--set", "dataDir=/nowhere/data"]), (Some(2181), data(), 2000, 60));
         assert!(config(&["2190", "/nowhere/data", "500", "7", "8"]).is_err());

@@ -37,12 +37,12 @@ struct Place {
     tls: Option<Tls>,
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what the command is for")]
+#[expect(clippy::print_stdout, reason = "this is what the command is for")]
 pub(super) fn run(args: &StatusArgs) -> ExitCode {
     let place = match place(args) {
         Ok(place) => place,
         Err(error) => {
-            eprintln!("zkd: {error:#}");
+            super::complain(&error);
             return ExitCode::from(super::INVOCATION_ERROR);
         }
     };
@@ -55,7 +55,7 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
         }
         Ok(None) => not_running(),
         Err(error) => {
-            eprintln!("zkd: {error:#}");
+            super::complain(&error);
             not_running()
         }
     }

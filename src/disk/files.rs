@@ -2,8 +2,11 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, fadvise};
 
 use super::atomic_file::{replace, sync_dir};
 use crate::storage::disk::is_left_over;
@@ -64,6 +67,16 @@ impl RealDisk {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(directories: &Directories) -> Result<Self, OpenError> {
+        let disk = Self::lock(directories)?;
+        disk.remove_left_overs()?;
+        Ok(disk)
+    }
+
+    /// Creates the directories if need be, and locks them.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn lock(directories: &Directories) -> Result<Self, OpenError> {
         let (snapshots, logs) = (directories.data_dir.join(VERSION), directories.data_log_dir.join(VERSION));
         for dir in [&snapshots, &logs] {
             ensure(dir, directories.autocreate)?;
@@ -74,9 +87,7 @@ impl RealDisk {
             refuse_mixed_up(&snapshots, "log.", &logs)?;
             refuse_mixed_up(&logs, "snapshot.", &snapshots)?;
         }
-        let disk = Self { snapshots, logs, log_root: directories.data_log_dir.clone(), _locks: locks };
-        disk.remove_left_overs()?;
-        Ok(disk)
+        Ok(Self { snapshots, logs, log_root: directories.data_log_dir.clone(), _locks: locks })
     }
 
     /// Where the [`LogWriter`](super::LogWriter) writes.
@@ -85,7 +96,11 @@ impl RealDisk {
         &self.logs
     }
 
-    fn remove_left_overs(&self) -> Result<(), OpenError> {
+    /// Removes unfinished snapshots and logs.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn remove_left_overs(&self) -> Result<(), OpenError> {
         for dir in [&self.snapshots, &self.logs] {
             for name in names(dir).map_err(io_at(dir))?.into_iter().filter(|name| is_left_over(name)) {
                 let path = dir.join(name);
@@ -123,7 +138,7 @@ impl Disk for RealDisk {
         if offset > 0 {
             file.seek(SeekFrom::Start(offset))?;
         }
-        Ok(Box::new(file))
+        Ok(Box::new(ReadAhead { file, at: offset, asked: offset }))
     }
 
     fn replace(&self, dir: Dir, name: &str, fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<u64> {
@@ -149,6 +164,31 @@ impl Disk for RealDisk {
     }
 }
 
+/// Reads a file from one end to the other. What the server has written lies on the disk, and not in the page cache, so it is
+/// asked for before it is needed.
+struct ReadAhead {
+    file: File,
+    at: u64,
+    /// What is before this was asked for.
+    asked: u64,
+}
+
+/// What is asked for at once, bytes.
+const AHEAD_BYTES: u64 = 4 << 20;
+
+impl Read for ReadAhead {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.asked < self.at + AHEAD_BYTES {
+            // It is read all the same where that means nothing.
+            let _advice = fadvise(&self.file, self.asked, NonZeroU64::new(AHEAD_BYTES), Advice::WillNeed);
+            self.asked += AHEAD_BYTES;
+        }
+        let count = self.file.read(out)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
 fn ensure(dir: &Path, autocreate: bool) -> Result<(), OpenError> {
     if dir.is_dir() {
         return Ok(());
@@ -156,11 +196,13 @@ fn ensure(dir: &Path, autocreate: bool) -> Result<(), OpenError> {
     if !autocreate {
         return Err(OpenError::Missing(dir.to_owned()));
     }
+    let absent: Vec<_> = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
     fs::create_dir_all(dir).map_err(io_at(dir))?;
-    match dir.parent() {
-        Some(parent) => sync_dir(parent).map_err(io_at(parent)),
-        None => Ok(()),
+    for parent in absent.into_iter().filter_map(Path::parent) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        sync_dir(parent).map_err(io_at(parent))?;
     }
+    Ok(())
 }
 
 /// A lock on the directory itself: it leaves no file behind that Apache could stumble over.

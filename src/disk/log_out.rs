@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
-use super::atomic_file::sync_dir;
 use super::direct::{BLOCK_BYTES, Staged, is_unable, set_direct};
 use super::log_segment::{LogDir, LogOut};
 
@@ -22,9 +21,17 @@ const STAGED_BYTES_MAX: usize = 1 << 20;
 
 /// A real directory.
 pub(super) struct RealLogDir {
-    pub(super) path: PathBuf,
+    path: PathBuf,
+    /// Open, to be flushed: there may be no other descriptor left.
+    handle: File,
     /// Whether files are written past the page cache, where the file system can.
-    pub(super) direct: bool,
+    direct: bool,
+}
+
+impl RealLogDir {
+    pub(super) fn open(path: PathBuf, direct: bool) -> io::Result<Self> {
+        Ok(Self { handle: File::open(&path)?, path, direct })
+    }
 }
 
 impl LogDir for RealLogDir {
@@ -48,7 +55,7 @@ impl LogDir for RealLogDir {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        sync_dir(&self.path)
+        self.handle.sync_all()
     }
 }
 
@@ -81,8 +88,8 @@ impl LogOut for RealLogOut {
             match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), from, to - from) {
                 Ok(()) => break,
                 Err(Errno::INTR) => {}
-                // What Apache does everywhere: a longer file, without space for it.
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                // What Apache does everywhere: a longer file, without space for it. It may be enough for what is written.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOSPC | Errno::DQUOT) => {
                     self.file.set_len(to)?;
                     break;
                 }
@@ -176,7 +183,7 @@ mod tests {
 
     /// A file as `Segments` makes it: the batches one behind the other, with space ahead.
     fn write(dir: &Path, direct: bool, batches: &[usize]) -> Vec<u8> {
-        let mut dir = RealLogDir { path: dir.to_owned(), direct };
+        let mut dir = RealLogDir::open(dir.to_owned(), direct).expect("opens");
         let name = format!("log.{direct}");
         let mut out = dir.create(&name).expect("creates");
         let (mut end, mut size) = (0, 0);
@@ -219,7 +226,7 @@ mod tests {
     #[test]
     fn a_batch_that_is_taken_back_is_written_again() {
         let root = tempfile::tempdir().expect("a directory");
-        let mut dir = RealLogDir { path: root.path().to_owned(), direct: true };
+        let mut dir = RealLogDir::open(root.path().to_owned(), true).expect("opens");
         let mut out = dir.create("log").expect("creates");
         out.allocate(0, SPACE).expect("allocates");
         assert_eq!(out.write_at(&[b'a'; 5000], 0).expect("writes"), 5000);

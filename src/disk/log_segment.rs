@@ -6,6 +6,8 @@
 
 use std::io::{self, ErrorKind};
 
+use rustix::io::Errno;
+
 use crate::ids::Zxid;
 use crate::storage::disk::temporary_name;
 use crate::storage::log_files::LogFile;
@@ -136,13 +138,20 @@ impl Segments {
         Ok(())
     }
 
-    /// Ends the open file, if any; the next batch begins another.
+    /// Ends the open file, if any, and gives back what space it has ahead; the next batch begins another.
     pub(super) fn roll(&mut self) -> Result<(), WriteError> {
         match self.open.take() {
             // Nothing was acknowledged of it: it is removed at the next start, or replaced before.
             Some(Segment { published: false, .. }) | None => Ok(()),
-            Some(mut segment) if self.force_sync => segment.out.sync().map_err(failed("flush", &segment.name)),
-            Some(_) => Ok(()),
+            Some(mut segment) => {
+                if segment.end < segment.size {
+                    segment.take_back()?;
+                }
+                if self.force_sync {
+                    segment.out.sync().map_err(failed("flush", &segment.name))?;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -156,7 +165,12 @@ impl Segment {
     fn create(dir: &mut dyn LogDir, first: Zxid) -> Result<Self, WriteError> {
         let name = LogFile::new(first).name;
         // Under its own name it would be a log without a header for a moment, which Apache 3.8 does not survive.
-        let out = dir.create(&temporary_name(&name)).map_err(full_or_failed("create", &name))?;
+        let out = dir.create(&temporary_name(&name)).map_err(|error| {
+            // Nothing was written, and clients leave again.
+            let has_no_descriptor =
+                [Errno::MFILE, Errno::NFILE].contains(&Errno::from_io_error(&error).unwrap_or(Errno::IO));
+            if has_no_descriptor { WriteError::Full(error) } else { full_or_failed("create", &name)(error) }
+        })?;
         Ok(Self { out, name, published: false, end: 0, size: 0 })
     }
 
@@ -196,7 +210,7 @@ impl Segment {
         Ok(bytes.len() as u64)
     }
 
-    /// After part of a batch was written: no half record may stay.
+    /// What is behind the last whole record goes: a half one may not stay, and space need not.
     fn take_back(&mut self) -> Result<(), WriteError> {
         self.out.truncate(self.end).map_err(failed("truncate", &self.name))?;
         self.size = self.end;

@@ -121,7 +121,7 @@ impl LogWriter {
     /// Starts the thread. The first txn begins a new file: none is ever appended to after a restart.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// When there is no such directory, or no thread can be started.
     pub fn start(
         dir: PathBuf,
         options: LogOptions,
@@ -129,7 +129,7 @@ impl LogWriter {
     ) -> std::io::Result<LogWriter> {
         // A flush after each batch, and space ahead of it, are what blocks that go past the page cache are good for.
         let direct = options.force_sync && options.prealloc_bytes >= BLOCK_BYTES as u64;
-        Self::start_in(Box::new(RealLogDir { path: dir, direct }), options, PATIENCE, report)
+        Self::start_in(Box::new(RealLogDir::open(dir, direct)?), options, PATIENCE, report)
     }
 
     fn start_in(

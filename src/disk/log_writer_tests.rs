@@ -142,10 +142,12 @@ fn a_file_has_the_name_of_its_first_txn_and_apaches_size() {
     for zxid in 4..=1300 {
         writer.append(vec![txn(zxid)]).expect("room");
     }
-    writer.stop();
+    until_durable(&reports, 1300);
     let end = HEADER_LENGTH + 1299 * RECORD_LENGTH;
     assert!((61_456..65_552 + 61_440).contains(&end), "grown once");
     assert_eq!(disk.size(Dir::Logs, "log.1").expect("there"), 65_552 + 65_536);
+    writer.stop();
+    assert_eq!(disk.size(Dir::Logs, "log.1").expect("there"), (HEADER_LENGTH + 1300 * RECORD_LENGTH) as u64);
     let bytes = std::fs::read(disk.log_dir().join("log.1")).expect("reads");
     assert_eq!(zxids(&bytes), (1..=1300).collect::<Vec<_>>());
 }
@@ -383,7 +385,7 @@ fn a_new_file_gets_its_name_only_when_its_first_batch_is_flushed() {
     writer.append(vec![txn(3)]).expect("room");
     until_durable(&reports, 3);
     writer.stop();
-    let did = ["create", "allocate", "write", "sync", "rename", "sync dir", "write", "sync", "sync"];
+    let did = ["create", "allocate", "write", "sync", "rename", "sync dir", "write", "sync", "truncate", "sync"];
     assert_eq!(faulty.state().did, did);
 }
 
@@ -408,7 +410,7 @@ fn without_force_sync_nothing_is_flushed() {
     writer.append(vec![txn(1)]).expect("room");
     until_durable(&reports, 1);
     writer.stop();
-    assert_eq!(faulty.state().did, ["create", "allocate", "write", "rename"]);
+    assert_eq!(faulty.state().did, ["create", "allocate", "write", "rename", "truncate"]);
 }
 
 #[test]
@@ -429,14 +431,16 @@ fn a_full_disk_is_waited_out_and_no_half_record_stays() {
         assert!(matches!(reports.recv(), Ok(LogReport::Full(_))));
         faulty.state().space = None;
         assert_eq!(until_durable(&reports, last), [LogReport::SpaceAgain], "full is said once");
+        {
+            let state = faulty.state();
+            assert_eq!(zxids(&state.files["log.1"]), expected, "{space} {first}");
+            assert_eq!(state.did.contains(&"truncate"), space > 0);
+            // What was cut off together with the half record is allocated again, from there.
+            let cut_at = HEADER_LENGTH + if first { 0 } else { 2 * RECORD_LENGTH };
+            let size = if space > 0 { cut_at + 65_536 } else { 65_552 };
+            assert_eq!(state.files["log.1"].len(), size);
+        }
         writer.stop();
-        let state = faulty.state();
-        assert_eq!(zxids(&state.files["log.1"]), expected, "{space} {first}");
-        assert_eq!(state.did.contains(&"truncate"), space > 0);
-        // What was cut off together with the half record is allocated again, from there.
-        let cut_at = HEADER_LENGTH + if first { 0 } else { 2 * RECORD_LENGTH };
-        let size = if space > 0 { cut_at + 65_536 } else { 65_552 };
-        assert_eq!(state.files["log.1"].len(), size);
     }
 }
 

@@ -31,6 +31,8 @@ const KEPT_BYTES_MAX: usize = 1024;
 const KEPT_BYTES_MIN: usize = 256;
 /// Room for a frame that has begun, at least.
 const ROOM_BYTES_MIN: usize = 4096;
+/// How long frames of one connection are taken at a time, ms: meanwhile no txn is applied.
+const TURN_MS: u64 = 2;
 /// Turns of read, answer, write before other connections of the thread get theirs.
 const TURNS_MAX: usize = 4;
 /// Writes to the socket in one of them: events may come as fast as they are sent.
@@ -165,7 +167,8 @@ impl Connection {
         }
         let state = self.lane.lock();
         let waiting = state.waiting();
-        state.phase() == LanePhase::Connecting
+        // Of one that has just been closed nothing more is read, and its last answer goes out in another turn.
+        matches!(state.phase(), LanePhase::Connecting | LanePhase::Closing)
             || waiting >= WAITING_MAX
             || state.waiting_bytes() >= WAITING_BYTES_MAX
             // No frame is taken any more, so what is read would only lie in memory.
@@ -239,6 +242,7 @@ impl Connection {
             let throttles = &self.context.throttles;
             let database = self.context.database.read();
             let mut state = self.lane.lock();
+            let mut until_ms = u64::MAX;
             while let Some(frame) = self.next_frame(&mut state, &input[done..]) {
                 let is_open = state.phase() == LanePhase::Open;
                 stalls = is_open && !throttles.has_room();
@@ -248,6 +252,7 @@ impl Connection {
                 done += 4 + frame.len();
                 packets += 1;
                 let now_ms = self.context.clock.now().steady_ms;
+                until_ms = until_ms.min(now_ms + TURN_MS);
                 if !is_open {
                     self.greet(&database, &mut state, frame, now_ms);
                     continue;
@@ -261,6 +266,10 @@ impl Connection {
                 match receive(&database, &self.lane, &mut state, frame, arrival, self.context.limits.receive) {
                     Received::Done => {}
                     Received::Write(request) => writes.push(request),
+                }
+                // What was held back is not held back again.
+                if now_ms >= until_ms && self.stall.is_none() {
+                    break;
                 }
             }
             if state.phase() == LanePhase::Closing {

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::ClientContext;
 use super::carrier::Carrier;
 use super::connection::Connection;
-use super::sockets::listen_on;
+use super::sockets::{self, listen_on};
 use super::tls::{Gate, Stream, Tls};
 use super::words::WordDesk;
 use crate::metrics::Counter;
@@ -79,6 +79,14 @@ impl ClientPort {
     pub fn move_to(&self, address: String) {
         self.place.send_replace(Some(address));
     }
+}
+
+/// Whether a client port can be had at `address`. It is not taken yet: nobody is to wait there before somebody can be served.
+///
+/// # Errors
+/// When it cannot.
+pub fn find_free(address: &str, thread: &Handle) -> Result<(), ListenError> {
+    thread.block_on(sockets::find_free(address)).map_err(|source| ListenError { address: address.to_owned(), source })
 }
 
 /// Opens the ports for clients, and answers where they are, the client port first; nowhere until it moves, if there is none.

@@ -19,7 +19,7 @@ mod words;
 
 pub use connections::{ConnectionLimits, Connections};
 pub use election::{ElectionNet, ElectionPort};
-pub use listener::{ClientPlaces, ClientPort, ListenError, listen};
+pub use listener::{ClientPlaces, ClientPort, ListenError, find_free, listen};
 pub use peers::Addresses;
 pub use quorum::{QuorumNet, QuorumPort};
 pub use sasl::{Passwords, ServerSasl};

@@ -90,8 +90,23 @@ fn nameless() -> io::Error {
 pub(crate) async fn listen_on(address: &str, backlog: i32) -> io::Result<TcpListener> {
     let mut failure = nameless();
     for resolved in resolve(address.to_owned()).await? {
-        match bind(resolved, backlog) {
-            Ok(socket) => return TcpListener::from_std(socket.into()),
+        match bind(resolved).and_then(|socket| listening(socket, backlog)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// Whether one could listen there: nobody else does.
+///
+/// # Errors
+/// Those of the last address of that name.
+pub(super) async fn find_free(address: &str) -> io::Result<()> {
+    let mut failure = nameless();
+    for resolved in resolve(address.to_owned()).await? {
+        match bind(resolved) {
+            Ok(_unused) => return Ok(()),
             Err(error) => failure = error,
         }
     }
@@ -132,17 +147,17 @@ where
 }
 
 /// Where there is no IPv6, all addresses are those of IPv4.
-pub(super) fn bind(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
+fn bind(address: SocketAddr) -> io::Result<Socket> {
     let all_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-    match bind_to(address, backlog) {
+    match bind_to(address) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse && address.ip() == Ipv6Addr::UNSPECIFIED => {
-            bind_to(all_v4, backlog)
+            bind_to(all_v4)
         }
         bound => bound,
     }
 }
 
-fn bind_to(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
+fn bind_to(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // Both families come in on the wildcard address, as with Java's sockets.
@@ -151,8 +166,12 @@ fn bind_to(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(if backlog > 0 { backlog } else { 4096 })?;
     Ok(socket)
+}
+
+fn listening(socket: Socket, backlog: i32) -> io::Result<TcpListener> {
+    socket.listen(if backlog > 0 { backlog } else { 4096 })?;
+    TcpListener::from_std(socket.into())
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl MemberFiles {
         if let Some(proposed) = &membership.proposed
             && version(&before.proposed) != Some(proposed.version())
         {
-            complain(self.write(&self.beside("dynamic.next"), &dynamic_file(&proposed.text(), true)));
+            complain(self.write(&self.beside("dynamic.next"), dynamic_file(&proposed.text(), true).as_bytes()));
         }
         if before.committed.version() != membership.committed.version() {
             complain(self.establish(&membership.committed));
@@ -54,19 +54,23 @@ impl MemberFiles {
     /// The members in a file of their own, and the configuration that points there.
     fn establish(&self, members: &Ensemble) -> anyhow::Result<()> {
         let dynamic = self.beside(&format!("dynamic.{:x}", members.version()));
-        self.write(&dynamic, &dynamic_file(&members.text(), false))?;
-        let reading = || format!("read {}", self.config.display());
-        let text = fs::read_to_string(&self.config).with_context(reading)?;
+        self.write(&dynamic, dynamic_file(&members.text(), false).as_bytes())?;
+        // As it is read at the start: a comment may be in any encoding.
+        let text = self.read()?;
+        let text = String::from_utf8_lossy(&text);
         let dynamic = fs::canonicalize(&dynamic).with_context(|| format!("find {}", dynamic.display()))?;
         let dynamic = dynamic.to_str().with_context(|| format!("{} is no UTF-8", dynamic.display()))?;
         let own_client = members.server(self.me).is_some_and(|own| own.client.is_some());
         let text = point_at(&self.config.display().to_string(), &text, dynamic, own_client)?;
-        self.write(&self.config, &text)
+        self.write(&self.config, text.as_bytes())
     }
 
     fn keep_original(&self) -> anyhow::Result<()> {
-        let original = fs::read_to_string(&self.config).with_context(|| format!("read {}", self.config.display()))?;
-        self.write(&self.beside("bak"), &original)
+        self.write(&self.beside("bak"), &self.read()?)
+    }
+
+    fn read(&self) -> anyhow::Result<Vec<u8>> {
+        fs::read(&self.config).with_context(|| format!("read {}", self.config.display()))
     }
 
     fn forget_proposed(&self) -> anyhow::Result<()> {
@@ -77,8 +81,8 @@ impl MemberFiles {
         fs::remove_file(&next).with_context(|| format!("remove {}", next.display()))
     }
 
-    fn write(&self, file: &Path, text: &str) -> anyhow::Result<()> {
-        let written = replace_file(file, &self.config, text.as_bytes());
+    fn write(&self, file: &Path, text: &[u8]) -> anyhow::Result<()> {
+        let written = replace_file(file, &self.config, text);
         written.with_context(|| format!("write {}", file.display()))
     }
 
@@ -195,6 +199,16 @@ mod tests {
         let all = files.all();
         assert_eq!(all["zkd.toml"], "dataDir = \"/d\"\ndynamicConfigFile = \"DIR/zkd.toml.dynamic.5\"\n");
         assert_eq!(all["zkd.toml.dynamic.5"], TWO);
+    }
+
+    #[test]
+    fn a_comment_in_another_encoding_stops_nothing() {
+        let mut files = Files::new("zoo.cfg", STATIC);
+        let text = [b"# f\xfcr alle\n".as_slice(), STATIC.as_bytes()].concat();
+        fs::write(files.dir.path().join("zoo.cfg"), text).expect("writes");
+        files.members(ensemble(5, TWO), None);
+        let text = &files.all()["zoo.cfg"];
+        assert_eq!(text.lines().last(), Some("dynamicConfigFile=DIR/zoo.cfg.dynamic.5"), "{text}");
     }
 
     #[test]

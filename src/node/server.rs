@@ -1,6 +1,7 @@
 //! Starting and stopping a server.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32};
 use std::thread;
@@ -31,7 +32,7 @@ use crate::ids::{Sid, Zxid};
 use crate::metrics::{Basic, Metrics};
 use crate::net::{
     Addresses, ClientContext, ClientPlaces, ClientPort, Clock, Connections, ElectionNet, ElectionPort, Gate, Inbox,
-    ListenError, QuorumNet, QuorumPort, Security, Throttles, Tls, TlsError, listen,
+    ListenError, QuorumNet, QuorumPort, Security, Throttles, Tls, TlsError, find_free, listen,
 };
 use crate::peer::{Beginning, Loading, Mode, Peer, PeerRules, Standing};
 use crate::pipeline::{PrepareRules, ServerStatistics, SharedDatabase, audit_server};
@@ -133,11 +134,17 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let started_ms = clock.now().steady_ms;
-        let disk = Arc::new(RealDisk::open(&Directories {
+        let disk = Arc::new(RealDisk::lock(&Directories {
             data_dir: settings.data_dir.clone(),
             data_log_dir: settings.data_log_dir.clone(),
             autocreate: settings.autocreate,
         })?);
+        let threads = Threads::start(settings.client_threads)?;
+        // Apache takes no lock: if its server runs here, its files must stay as they are (storage.md 7).
+        for address in [client_place(settings), secure_place(settings)].into_iter().flatten() {
+            find_free(&address, &threads.owner)?;
+        }
+        disk.remove_left_overs()?;
         let seed = seed(&clock);
         let tree = TreeOptions { hash_seed: seed, ttl_marks: settings.ttl_marks, digest: settings.digest };
         let (database, history, recovered) = load(settings, &disk, tree, &metrics)?;
@@ -173,7 +180,6 @@ impl Server {
         let peer = Peer::new(rules(settings, &database, &metrics, seed), beginning, clock.now());
         let (owner, inbox) = OwnerHandle::new();
         let (fail, failures) = mpsc::channel(1);
-        let threads = Threads::start(settings.client_threads)?;
         let reach =
             |ensemble| reach(ensemble, secrets.security(&settings.tls), tree, &database, &owner, threads.owner.clone());
         let reached = settings.ensemble.as_ref().map(reach).transpose()?;
@@ -238,7 +244,7 @@ impl Server {
         log.open()?;
         let places = ClientPlaces {
             plain: client_place(settings),
-            secure: settings.secure_address.as_ref().map(ClientAddress::listen),
+            secure: secure_place(settings),
             tls: secrets.clients.clone(),
             either: settings.tls.client_unification,
         };
@@ -375,6 +381,11 @@ fn client_place(settings: &Settings) -> Option<String> {
     settings.client_address.as_ref().map(ClientAddress::listen)
 }
 
+/// And the secure one.
+fn secure_place(settings: &Settings) -> Option<String> {
+    settings.secure_address.as_ref().map(ClientAddress::listen)
+}
+
 /// Keys and certificates, where there are any.
 struct Secrets {
     clients: Option<Arc<Tls>>,
@@ -485,8 +496,8 @@ fn facts(settings: &Settings, started_ms: u64) -> Facts {
         client_address: settings.client_address.clone(),
         backlog: settings.backlog,
         secure_client_port: settings.secure_address.as_ref().map_or(NO_PORT, |secure| secure.port.into()),
-        snapshot_dir: settings.data_dir.join(VERSION_DIR),
-        log_dir: settings.data_log_dir.join(VERSION_DIR),
+        snapshot_dir: absolute(&settings.data_dir).join(VERSION_DIR),
+        log_dir: absolute(&settings.data_log_dir).join(VERSION_DIR),
         tick_ms: settings.tick_ms,
         connections_per_address_max: settings.limits.per_address_max,
         session_timeouts_ms: (settings.negotiation.min_ms, settings.negotiation.max_ms),
@@ -503,6 +514,11 @@ fn facts(settings: &Settings, started_ms: u64) -> Facts {
             observer_masters: ensemble.rules.observer_masters,
         }),
     }
+}
+
+/// As Java has it: nothing is resolved.
+fn absolute(dir: &Path) -> PathBuf {
+    std::env::current_dir().map_or_else(|_| dir.to_owned(), |current| current.join(dir))
 }
 
 fn start_purging(settings: &Settings, disk: &Arc<RealDisk>) -> io::Result<()> {

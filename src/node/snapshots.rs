@@ -49,6 +49,9 @@ impl Snapshots {
                 tracing::debug!(%error, "a snapshot is as important as all else");
             }
             let written = this.write_and_log(&start);
+            if written.is_none() {
+                this.metrics.count(Counter::snapshot_error_count, 1);
+            }
             owner_then.send(Input::SnapshotWritten(walk, written.map(|(durable, _)| durable)));
         };
         if let Err(error) = thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
@@ -86,7 +89,6 @@ impl Snapshots {
             }
             // The log still has everything; the next snapshot is tried after as many txns again.
             Err(error) => {
-                self.metrics.count(Counter::snapshot_error_count, 1);
                 tracing::error!(zxid = %start.zxid, %error, "snapshot not written");
                 None
             }

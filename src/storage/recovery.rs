@@ -281,7 +281,7 @@ pub fn consume_marker(disk: &dyn Disk) -> io::Result<()> {
     }
 }
 
-/// Loads the newest good snapshot; `None` when there is no snapshot at all. Notes those that were whole and are not good:
+/// Loads the newest good snapshot; `None` when there is none, or at the most the first of all, unfinished. Notes those that were whole and are not good:
 /// one that is not whole was left by a crash, and nobody was promised what it would have held.
 fn load_snapshot(
     disk: &dyn Disk,
@@ -290,11 +290,13 @@ fn load_snapshot(
     damaged: &mut Vec<Zxid>,
 ) -> Result<Option<(SnapshotFile, Trailer)>, RecoveryError> {
     let (mut skipped, mut tried) = (Vec::new(), 0);
+    let mut unfinished = Zxid::ZERO;
     for file in list_snapshots(disk)? {
         if tried == SNAPSHOTS_TRIED_MAX {
             break;
         }
         if !looks_whole(disk, &file)? {
+            unfinished = unfinished.max(file.zxid);
             skipped.push(Note::SnapshotNotWhole(file.name));
             continue;
         }
@@ -316,7 +318,12 @@ fn load_snapshot(
             }
         }
     }
-    if skipped.is_empty() { Ok(None) } else { Err(RecoveryError::NoGoodSnapshot { tried: skipped }) }
+    // What the first snapshot of all would have held is known.
+    if damaged.iter().all(|zxid| *zxid == Zxid::ZERO) && unfinished == Zxid::ZERO {
+        notes.append(&mut skipped);
+        return Ok(None);
+    }
+    Err(RecoveryError::NoGoodSnapshot { tried: skipped })
 }
 
 /// The rows of storage.md 7 without a snapshot.

@@ -176,6 +176,19 @@ fn a_bad_snapshot_that_the_log_does_not_lead_to_is_refused() {
     assert!(!refused(&txns, epoch(1) + 2) && !refused(&txns, epoch(3) + 1), "one of what is in the log");
 }
 
+/// Apache writes `snapshot.0` in its place: whoever was killed meanwhile had nothing yet.
+#[test]
+fn the_first_snapshot_of_all_need_not_be_whole() {
+    let disk = MemoryDisk::new();
+    disk.put(Dir::Snapshots, "snapshot.0", "ZKSN");
+    let (_, recovered) = default_run(&disk);
+    let recovered = recovered.expect("a new database");
+    assert_eq!((recovered.origin, recovered.last_zxid), (Origin::New, Zxid::ZERO));
+    assert!(matches!(recovered.notes.as_slice(), [Note::SnapshotNotWhole(name)] if name == "snapshot.0"));
+    log(&disk, &[1]);
+    assert!(matches!(default_run(&disk).1, Err(RecoveryError::LogWithoutSnapshot { .. })));
+}
+
 #[test]
 fn no_good_snapshot_is_refused_even_without_logs() {
     let disk = MemoryDisk::new();

@@ -2,7 +2,8 @@
 
     disk_full.py --zkd target/release/zkd        as root: it mounts a small file system of its own
 
-Writes that were not taken are refused at once, reads go on, what was taken is kept and answered when there is room.
+Writes that were not taken are refused at once, reads go on, what was taken is kept and answered when there is room. The space
+that a log is to have ahead, 64 MiB, need not be there.
 """
 import argparse
 import os
@@ -51,8 +52,7 @@ def check(zkd, mounted):
     filler, data_dir = os.path.join(mounted, "filler"), os.path.join(mounted, "data")
     with open(filler, "wb") as f:
         f.write(bytes(FILLER_MIB << 20))
-    extra = {"preAllocSize": "1024"}
-    server = servers.Zkd(zkd, data_dir=data_dir, extra=extra).start()
+    server = servers.Zkd(zkd, data_dir=data_dir).start()
     try:
         stuck, other = Client(server.port, seconds=3), Client(server.port)
         acked = fill(stuck)
@@ -68,7 +68,7 @@ def check(zkd, mounted):
     finally:
         server.kill()
         server.clean()
-    with servers.Zkd(zkd, data_dir=data_dir, extra=extra) as again:
+    with servers.Zkd(zkd, data_dir=data_dir) as again:
         assert numbered(Client(again.port)) == found
     return acked
 
