@@ -39,13 +39,22 @@ impl Identity {
     /// The address that every connection has from the start.
     #[must_use]
     pub fn ip(address: std::net::IpAddr) -> Self {
-        Self::new(IP, &address.to_string())
+        Self::new(IP, &java_address(address))
     }
 
     /// The subject of a certificate that a client has shown.
     #[must_use]
     pub fn x509(subject: &str) -> Self {
         Self::new(X509, subject)
+    }
+}
+
+/// An address as Java writes it: that of IPv6 has all its zeros.
+#[must_use]
+pub fn java_address(address: std::net::IpAddr) -> String {
+    match address {
+        std::net::IpAddr::V4(ip) => ip.to_string(),
+        std::net::IpAddr::V6(ip) => ip.segments().map(|group| format!("{group:x}")).join(":"),
     }
 }
 

@@ -125,8 +125,7 @@ impl Clients {
         let session = greeting.session;
         core.rules.metrics.count(Counter::connection_revalidate_count, 1);
         // The old connection goes before the password is looked at (CL-10).
-        let old = self.known.remove(&session).map(|session| session.connection);
-        core.cut_lane(old, wake);
+        self.cut_old(core, session, wake);
         if greeting.password != password(session) {
             wake.extend(lane.refuse(read_only));
             return false;
@@ -146,9 +145,19 @@ impl Clients {
         out: &mut Vec<u8>,
         wake: &mut Vec<Waker>,
     ) {
-        let old = self.known.remove(&session).map(|session| session.connection);
-        core.cut_lane(old, wake);
+        self.cut_old(core, session, wake);
         self.ask(session, timeout_ms, Asker::Observer(link), out);
+    }
+
+    /// Cuts the connections that have a session, or that want it back.
+    fn cut_old(&mut self, core: &mut Core, session: SessionId, wake: &mut Vec<Waker>) {
+        let known = self.known.remove(&session).map(|session| session.connection);
+        core.cut_lane(known, wake);
+        for returning in self.returning.iter().filter(|returning| returning.session == session) {
+            if let Asker::Client(lane, _) = &returning.asker {
+                core.cut_lane(Some(lane.id), wake);
+            }
+        }
     }
 
     fn ask(&mut self, session: SessionId, timeout_ms: i32, asker: Asker, out: &mut Vec<u8>) {
@@ -199,15 +208,16 @@ impl Clients {
                 return Some(link);
             }
         };
-        if !valid {
-            core.lanes.remove(lane.id);
-            wake.extend(lane.refuse(read_only));
+        // It may have gone away, or been cut, while the leader was asked.
+        if !core.lanes.contains(lane.id) {
             return None;
         }
-        // Else it went away while the leader was asked.
-        if core.lanes.contains(lane.id) {
+        if valid {
             let heartbeat = self.admit(now, session, lane.id, timeout_ms);
             wake.extend(lane.open(session, timeout_ms, heartbeat, read_only));
+        } else {
+            core.lanes.remove(lane.id);
+            wake.extend(lane.refuse(read_only));
         }
         None
     }

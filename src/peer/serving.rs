@@ -173,7 +173,7 @@ impl Serving {
                 _ if is_local => self.prepare(core, now, tree, Asker { is_local, ..asker }, (op, &body), followers),
                 Some(tracked) if !tracked.closing => {
                     let here = SessionOwner::Connection(lane.id);
-                    if *tracked.owner.get_or_insert(here) != here {
+                    if *tracked.owner.get_or_insert(here) != here && op != OpCode::CLOSE_SESSION {
                         // Moved: not answered, the old connection closes (CL-58).
                         drop_request(&lane, wake);
                         continue;
@@ -242,7 +242,8 @@ impl Serving {
                 }
                 Some(tracked) if !tracked.closing => {
                     tracked.heartbeat.touch(now.steady_ms);
-                    if *tracked.owner.get_or_insert(here) == here {
+                    // Who has had it may still end it (client-protocol.md 3.4).
+                    if *tracked.owner.get_or_insert(here) == here || op == OpCode::CLOSE_SESSION {
                         tracked.closing = op == OpCode::CLOSE_SESSION;
                         self.prepare(core, now, tree, asker, (op, body), followers)
                     } else {

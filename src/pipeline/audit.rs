@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::auth::{AuthRules, Identity};
+use crate::auth::{AuthRules, Identity, java_address};
 use crate::ids::SessionId;
 use crate::proto::{AclBytes, ErrorCode, MultiOp, OpCode, Perms, Request};
 use crate::txn::Txn;
@@ -194,13 +194,6 @@ fn acl_text(acl: AclBytes<'_>) -> String {
         text.extend(letters.iter().filter(|(perms, _)| entry.perms.meets(*perms)).map(|(_, letter)| letter));
     }
     text
-}
-
-fn java_address(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => ip.segments().map(|group| format!("{group:x}")).join(":"),
-    }
 }
 
 #[cfg(test)]

@@ -375,13 +375,22 @@ fn apply_txn(
     if let Txn::CloseSession(_) = entry.txn {
         ended.push(entry.header.session);
     }
-    let error = if let Txn::Error(code) = entry.txn { code } else { ErrorCode::OK };
+    let error = match &entry.txn {
+        Txn::Error(code) => *code,
+        // An Apache leader looks at each part whether the session has moved; to clients it is never said (CL-58).
+        Txn::Multi(parts) if parts.iter().any(is_moved) => ErrorCode::SESSION_MOVED,
+        _ => ErrorCode::OK,
+    };
     tell(&origin, database, Some(&entry.txn), error);
     answer(&origin, database, now, wake, zxid, error, |out| {
         if let Origin::Request { op, layouts, .. } = &origin {
             put_result(*op, &entry.txn, database.stats(), layouts, out);
         }
     });
+}
+
+fn is_moved((_, part): &(OpCode, Txn<'_>)) -> bool {
+    matches!(part, Txn::Error(ErrorCode::SESSION_MOVED))
 }
 
 /// Lets the audit log tell what became of a client's request.

@@ -1,6 +1,6 @@
 //! The database of one server: the tree, who watches it, the sessions it knows, and how far it has come.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -396,10 +396,9 @@ impl Witness for Firing<'_> {
                 // One event for a connection that watches the znode in both tables (WA-05).
                 let told = self.told.len();
                 self.watching.table.trigger(WatchKind::Child, path, &mut self.told);
-                let (before, after) = self.told.split_at(told);
-                let mut fresh: Vec<_> = after.iter().filter(|id| !before.contains(id)).copied().collect();
-                self.told.truncate(told);
-                self.told.append(&mut fresh);
+                let after = self.told.split_off(told);
+                let before: HashSet<_> = self.told.iter().copied().collect();
+                self.told.extend(after.into_iter().filter(|id| !before.contains(id)));
                 self.tell(told, EventType::Deleted, path, acl);
                 self.fire(WatchKind::Child, EventType::ChildrenChanged, parent, parent_acl);
             }

@@ -48,16 +48,23 @@ pub(super) fn refuse_early(
     check(database, identities, op, body).err().map(Refusal::NotAllowed)
 }
 
+/// The parent of a path, unless the leader has more to say of that path than who may.
+fn parent(path: &str) -> Option<&str> {
+    let is_plain = !path.contains('\0') && !path::RESERVED.contains(&path);
+    path::split(path).filter(|_| is_plain).map(|(parent, _)| parent)
+}
+
 /// As the leader will look at it, but at the tree as it is here. What is not there is the leader's to judge.
 fn check(database: &Database, identities: &[Identity], op: OpCode, body: &[u8]) -> Result<(), ErrorCode> {
     let auth = database.auth();
     let (path, perm) = match Request::decode(op, body) {
         Ok((_, Request::Create(create))) if [OpCode::CREATE, OpCode::CREATE2].contains(&op) => {
+            let Some(parent) = create.path.as_deref().and_then(parent) else { return Ok(()) };
             auth.fix_up(create.acl, identities)?;
-            (create.path.as_deref().and_then(path::split).map(|(parent, _)| parent.to_owned()), Perms::CREATE)
+            (Some(parent.to_owned()), Perms::CREATE)
         }
         Ok((_, Request::Delete(delete))) => {
-            (delete.path.as_deref().and_then(path::split).map(|(parent, _)| parent.to_owned()), Perms::DELETE)
+            (delete.path.as_deref().and_then(parent).map(ToOwned::to_owned), Perms::DELETE)
         }
         Ok((_, Request::SetData(set_data))) => (set_data.path.map(Into::into), Perms::WRITE),
         Ok((_, Request::SetAcl(set_acl))) => {

@@ -97,7 +97,7 @@ pub struct LaneState {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
-    /// Bytes of those that wait here.
+    /// Their bytes.
     waiting_bytes: usize,
     /// Of the writes that the owner has, those that the audit log tells of; it does so also when the client is gone. There
     /// are none without an audit log.
@@ -112,12 +112,20 @@ impl Queue {
         self.waiting_bytes -= read.body.len();
         Some(*read)
     }
+
+    /// The next request, if it is a write.
+    fn pop_write(&mut self) -> Option<LargeRequest> {
+        let next = self.waiting.pop_front_if(|next| matches!(next, Waiting::Write { .. }));
+        let Some(Waiting::Write { bytes, size }) = next else { return None };
+        self.waiting_bytes -= bytes;
+        Some(size)
+    }
 }
 
 #[derive(Debug)]
 enum Waiting {
-    /// A write that the owner has.
-    Write { _size: LargeRequest },
+    /// A write that the owner has, of so many bytes.
+    Write { bytes: usize, size: LargeRequest },
     /// A request behind one that this server answers itself. Boxed: whoever has written once keeps room for a few.
     Read(Box<WaitingRead>),
 }
@@ -523,11 +531,8 @@ impl LaneState {
         if self.phase != LanePhase::Open {
             return false;
         }
-        let front = self.queue.as_mut().and_then(|queue| queue.waiting.pop_front());
-        assert!(
-            matches!(front, Some(Waiting::Write { .. })),
-            "a write was committed that the lane does not wait for: {front:?}"
-        );
+        let front = self.queue.as_mut().and_then(|queue| queue.pop_write());
+        assert!(front.is_some(), "a write was committed that the lane does not wait for: {:?}", self.queue);
         true
     }
 }
@@ -576,7 +581,8 @@ pub fn receive(
     let asks_owner = header.op.kind() == OpKind::Write || (header.op == OpCode::SYNC && rules.sync_asks_leader);
     if asks_owner && refusal.is_none() {
         let queue = state.queue.get_or_insert_default();
-        queue.waiting.push_back(Waiting::Write { _size: size });
+        queue.waiting_bytes += body.len();
+        queue.waiting.push_back(Waiting::Write { bytes: body.len(), size });
         if database.audits() {
             let asked = (header.op, header.xid, body);
             queue.notes.extend(Note::new(asked, state.session, lane.ip, (database.auth(), &identities)));

@@ -316,17 +316,18 @@ impl Prepare {
         Ok((mode, kind))
     }
 
-    /// The kind that a create makes inside a multi: the flags decide.
+    /// The kind that a create makes inside a multi: the flags decide, but for createContainer. A createTTL without a TTL is a
+    /// create, as since 3.9.0.
     fn kind_in_multi(&self, create: &Create<'_>) -> Result<(CreateMode, CreateKind), ErrorCode> {
         let mode = create.mode().ok_or(ErrorCode::BAD_ARGUMENTS)?;
         if mode.ttl || create.op != OpCode::CREATE_TTL {
             self.check_ttl(create, mode)?;
         }
         let kind = match create.op {
-            _ if mode.ephemeral => CreateKind::Ephemeral,
+            OpCode::CREATE_CONTAINER => CreateKind::Container,
             OpCode::CREATE_TTL if mode.ttl => CreateKind::Ttl(create.ttl_ms),
-            OpCode::CREATE_TTL => CreateKind::Persistent,
             _ if mode.container => CreateKind::Container,
+            _ if mode.ephemeral => CreateKind::Ephemeral,
             _ => CreateKind::Persistent,
         };
         Ok((mode, kind))
@@ -549,15 +550,15 @@ impl Prepare {
 
     /// semantics.md 8: against what is applied, not against what is in flight.
     fn check_quota(&self, asked: &Asked<'_>, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
+        if !self.rules.enforce_quota {
+            return Ok(());
+        }
         let Some((subject, limits, usage)) = asked.tree.quota_of(path) else { return Ok(()) };
         let over = |limit: i64, used: i64, more: i64| limit > -1 && more != 0 && used + more > limit;
         if over(limits.count_hard, usage.count, count) || over(limits.bytes_hard, usage.bytes, bytes) {
             tracing::warn!(quota = subject, ?limits, ?usage, "hard quota exceeded");
-            if self.rules.enforce_quota {
-                self.rules.namespaces.count_quota_exceeded(path);
-                return Err(ErrorCode::QUOTA_EXCEEDED);
-            }
-            return Ok(());
+            self.rules.namespaces.count_quota_exceeded(path);
+            return Err(ErrorCode::QUOTA_EXCEEDED);
         }
         let over_soft = |hard: i64, soft: i64, used: i64, more: i64| hard < 0 && over(soft, used, more);
         if over_soft(limits.count_hard, limits.count, usage.count, count)
@@ -604,10 +605,8 @@ pub fn makes_ephemeral(op: OpCode, body: &[u8]) -> bool {
 fn layout(op: &MultiOp<'_>) -> OpCode {
     match op {
         MultiOp::Create(create) => match (create.op, create.mode()) {
-            (OpCode::CREATE_TTL, Some(mode)) if mode.ttl => OpCode::CREATE2,
-            (OpCode::CREATE_TTL, _) => OpCode::CREATE,
-            (_, Some(mode)) if mode.container => OpCode::CREATE2,
-            (OpCode::CREATE2, _) => OpCode::CREATE2,
+            (OpCode::CREATE2 | OpCode::CREATE_CONTAINER, _) => OpCode::CREATE2,
+            (_, Some(mode)) if mode.ttl || mode.container => OpCode::CREATE2,
             (_, _) => OpCode::CREATE,
         },
         MultiOp::Delete(_) => OpCode::DELETE,

@@ -264,7 +264,7 @@ impl<'a> Reader<'a> {
     /// No path logic: whatever starts with the prefix (CL-44).
     fn ephemerals(&self, state: &LaneState, prefix: Option<&str>) -> Vec<String> {
         let mut paths = self.database.tree().ephemerals_of(state.session());
-        if let Some(prefix) = prefix.filter(|prefix| !prefix.trim().is_empty() && *prefix != "/") {
+        if let Some(prefix) = prefix.filter(|prefix| !["", "/"].contains(&prefix.trim())) {
             paths.retain(|path| path.starts_with(prefix));
         }
         paths

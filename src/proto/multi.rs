@@ -65,8 +65,8 @@ impl MultiOp<'_> {
     }
 }
 
-/// Decodes the body of a multi. An operation that does not belong, a create flag out of range and a null ACL spoil
-/// the whole request, as they do since 3.9.0.
+/// Decodes the body of a multi. An operation that does not belong, and of a create that is no createTTL a flag out of range
+/// and a null ACL, spoil the whole request, as they do since 3.9.0.
 ///
 /// # Errors
 /// As said; and when it is cut short.
@@ -75,12 +75,14 @@ pub(super) fn decode_multi(input: &[u8]) -> Parsed<'_, Vec<MultiOp<'_>>> {
         OpCode::CREATE | OpCode::CREATE2 | OpCode::CREATE_CONTAINER | OpCode::CREATE_TTL => {
             let (input, create) = Create::decode(op, input)?;
             // A TTL needs createTTL here, whatever the server allows.
-            let fits = create.mode().is_some_and(|mode| !mode.ttl || op == OpCode::CREATE_TTL);
-            if !fits {
-                return fail(JuteError::Value(create.flags));
-            }
-            if create.acl.is_null() {
-                return fail(JuteError::Null);
+            if op != OpCode::CREATE_TTL {
+                let Some(mode) = create.mode() else { return fail(JuteError::Value(create.flags)) };
+                if create.acl.is_null() {
+                    return fail(JuteError::Null);
+                }
+                if mode.ttl {
+                    return fail(JuteError::Value(create.flags));
+                }
             }
             Ok((input, MultiOp::Create(create)))
         }

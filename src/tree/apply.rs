@@ -119,6 +119,8 @@ impl Tree {
         self.raise_parent(header, parent_path, parent, create.parent_cversion);
         let id = self.attach_below(parent, name, path, create.data, &stat, acl);
         self.preserve_absence(id);
+        // What is answered: a quota's usage, if that is what was created, is written anew behind it.
+        let stat = self.stat(id);
         let length = create.data.map_or(0, <[u8]>::len);
         self.account(path, 1, length as i64);
         if let Some(subject) = Quotas::subject(path, LIMITS) {
@@ -133,7 +135,7 @@ impl Tree {
             parent: parent_path,
             parent_acl: self.acls.get(self.nodes.get(parent).acl),
         });
-        Some(self.stat(id))
+        Some(stat)
     }
 
     /// Moves the parent's counters on, never back: a fuzzy snapshot may have them already.

@@ -1,7 +1,7 @@
 //! Reading: what clients, checks and reports may look at.
 
 use super::nodes::ROOT;
-use super::quota::{LIMITS, Limits, Quotas, Usage};
+use super::quota::{LIMITS, Limits, Quotas, STATS, Usage};
 use super::{AclId, Owner, StoredStat, Tree, ZnodeId};
 use crate::ids::SessionId;
 use crate::proto::{AclBytes, Perms, Stat};
@@ -145,7 +145,8 @@ impl Tree {
             stat.cversion > 0 || (never_used_ms > 0 && wall_ms - stat.mtime > never_used_ms)
         });
         let ttls = self.ttls.iter().copied().filter(empty).filter(|&id| match self.owner(id) {
-            Owner::Ttl(ttl_ms) => wall_ms - self.nodes.stat(id).mtime > ttl_ms,
+            // 3.5.3 took TTLs of which nothing is left.
+            Owner::Ttl(ttl_ms) => ttl_ms != 0 && wall_ms - self.nodes.stat(id).mtime > ttl_ms,
             Owner::Nobody | Owner::Session(_) | Owner::Container => false,
         });
         containers.chain(ttls).map(|id| self.nodes.path(id)).collect()
@@ -155,6 +156,7 @@ impl Tree {
     #[must_use]
     pub fn quota_of<'a>(&self, path: &'a str) -> Option<(&'a str, Limits, Usage)> {
         let subject = self.quotas.subject_of(path)?;
+        self.find(&Quotas::znode(subject, STATS))?;
         let limits = Limits::parse(self.find(&Quotas::znode(subject, LIMITS)).and_then(ZnodeRef::data));
         Some((subject, limits, self.quotas.usage(subject)?))
     }

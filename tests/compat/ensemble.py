@@ -290,6 +290,17 @@ class Ensemble:
                 client.create("%s-%d" % (path, member.number), b"d" * 1000)
         self.assert_same()
 
+    def lead_first(self, leader, others):
+        """Starts all anew, so that `leader` leads: whoever is there first leads the one that comes next."""
+        self.wait_for_roles()
+        for member in self:
+            member.kill()
+        leader.launch()
+        poll(lambda: leader.word("ruok") == "imok", ROLES_SECONDS, leader.log_text)
+        for number, member in enumerate(others, 1):
+            member.launch()
+            assert self.wait_for_roles([leader, *others[:number]]) is leader
+
     def lead_in_turn(self, check):
         """Two servers lead, one after the other, and each is looked at; what they are called."""
         self.wait_for_roles()

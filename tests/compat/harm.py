@@ -6,7 +6,7 @@ What stops or kills an Apache 3.9 server is sent to a zkd that follows one: it i
 """
 import sys
 
-from ensemble import ROLES_SECONDS, Ensemble, apache39, arguments, poll, zkd
+from ensemble import Ensemble, apache39, arguments, zkd
 from wire import Refused, w
 
 HARM = [
@@ -28,16 +28,7 @@ def main():
     binary = arguments(__doc__, with_apache=False).parse_args().zkd
     with Ensemble([zkd(binary), zkd(binary), apache39], 3, {"tickTime": "500", "extendedTypesEnabled": "true"}) as ensemble:
         near, far, leader = ensemble
-        ensemble.wait_for_roles()
-        for member in ensemble:
-            member.kill()
-        # Whoever is there first leads the one that comes next.
-        leader.launch()
-        poll(lambda: leader.word("ruok") == "imok", ROLES_SECONDS, leader.log_text)
-        near.launch()
-        assert ensemble.wait_for_roles([near, leader]) is leader
-        far.launch()
-        ensemble.wait_for_roles()
+        ensemble.lead_first(leader, [near, far])
         with ensemble.client(near) as client, ensemble.client(far) as other:
             for op, body, expected in HARM:
                 found = refused(client, op, body)
