@@ -2,11 +2,8 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{Advice, fadvise};
 
 use super::atomic_file::{replace, sync_dir};
 use crate::storage::disk::is_left_over;
@@ -138,7 +135,7 @@ impl Disk for RealDisk {
         if offset > 0 {
             file.seek(SeekFrom::Start(offset))?;
         }
-        Ok(Box::new(ReadAhead { file, at: offset, asked: offset }))
+        Ok(Box::new(file))
     }
 
     fn replace(&self, dir: Dir, name: &str, fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<u64> {
@@ -161,31 +158,6 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, dir: Dir) -> io::Result<()> {
         sync_dir(self.dir(dir))
-    }
-}
-
-/// Reads a file from one end to the other. What the server has written lies on the disk, and not in the page cache, so it is
-/// asked for before it is needed.
-struct ReadAhead {
-    file: File,
-    at: u64,
-    /// What is before this was asked for.
-    asked: u64,
-}
-
-/// What is asked for at once, bytes.
-const AHEAD_BYTES: u64 = 4 << 20;
-
-impl Read for ReadAhead {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.asked < self.at + AHEAD_BYTES {
-            // It is read all the same where that means nothing.
-            let _advice = fadvise(&self.file, self.asked, NonZeroU64::new(AHEAD_BYTES), Advice::WillNeed);
-            self.asked += AHEAD_BYTES;
-        }
-        let count = self.file.read(out)?;
-        self.at += count as u64;
-        Ok(count)
     }
 }
 
