@@ -88,8 +88,14 @@ impl LogOut for RealLogOut {
             match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), from, to - from) {
                 Ok(()) => break,
                 Err(Errno::INTR) => {}
-                // What Apache does everywhere: a longer file, without space for it. It may be enough for what is written.
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOSPC | Errno::DQUOT) => {
+                // What Apache does everywhere: a longer file, without space for it.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    self.file.set_len(to)?;
+                    break;
+                }
+                // There may be enough for what is written. What little it got others need.
+                Err(Errno::NOSPC | Errno::DQUOT) => {
+                    self.file.set_len(from)?;
                     self.file.set_len(to)?;
                     break;
                 }

@@ -6,10 +6,8 @@
 
 use std::io::{self, ErrorKind};
 
-use rustix::io::Errno;
-
 use crate::ids::Zxid;
-use crate::storage::disk::temporary_name;
+use crate::storage::disk::{is_full, temporary_name};
 use crate::storage::log_files::LogFile;
 use crate::storage::txn_log::{HEADER_LENGTH, RECORD_OVERHEAD, put_header, put_record};
 
@@ -71,7 +69,7 @@ impl Batch {
 /// Why a batch was not written.
 #[derive(Debug)]
 pub(super) enum WriteError {
-    /// There is no space: the same batch may be tried again.
+    /// There is no space, or no descriptor: the same batch may be tried again.
     Full(io::Error),
     /// The state of the file is not known: nothing more may be written.
     Failed(String),
@@ -165,12 +163,7 @@ impl Segment {
     fn create(dir: &mut dyn LogDir, first: Zxid) -> Result<Self, WriteError> {
         let name = LogFile::new(first).name;
         // Under its own name it would be a log without a header for a moment, which Apache 3.8 does not survive.
-        let out = dir.create(&temporary_name(&name)).map_err(|error| {
-            // Nothing was written, and clients leave again.
-            let has_no_descriptor =
-                [Errno::MFILE, Errno::NFILE].contains(&Errno::from_io_error(&error).unwrap_or(Errno::IO));
-            if has_no_descriptor { WriteError::Full(error) } else { full_or_failed("create", &name)(error) }
-        })?;
+        let out = dir.create(&temporary_name(&name)).map_err(full_or_failed("create", &name))?;
         Ok(Self { out, name, published: false, end: 0, size: 0 })
     }
 
@@ -248,10 +241,7 @@ fn grown(position: u64, size: u64, unit: u64) -> u64 {
 }
 
 fn full_or_failed(what: &str, name: &str) -> impl FnOnce(io::Error) -> WriteError {
-    move |error| match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => WriteError::Full(error),
-        _ => failed(what, name)(error),
-    }
+    move |error| if is_full(&error) { WriteError::Full(error) } else { failed(what, name)(error) }
 }
 
 fn failed(what: &str, name: &str) -> impl FnOnce(io::Error) -> WriteError {

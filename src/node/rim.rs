@@ -80,8 +80,6 @@ pub(super) struct ClientPlace {
     pub(super) number: Arc<AtomicI32>,
     /// Where it is; `None` is nowhere.
     pub(super) now: Option<String>,
-    /// Whether the configuration says where, and not this server's line among the members.
-    pub(super) is_static: bool,
 }
 
 impl Rim {
@@ -132,21 +130,25 @@ impl Rim {
             | Output::ToLeader(..)
             | Output::CloseLeader(_) => {
                 if let Some(others) = &mut self.others {
-                    others.carry_out(output, &self.clients);
+                    others.carry_out(output);
                 }
             }
         }
     }
 
-    /// Until there is space for an epoch, the machine neither votes nor serves.
+    /// Until there is space for an epoch, the machine has no role.
     fn write_epoch_later(&self, file: EpochFile, epoch: Epoch, error: &EpochError) {
         tracing::error!(%error, "an epoch is written once there is space on the disk again");
+        self.owner.send(Input::DiskFull(true));
         let (disk, owner, failures) = (Arc::clone(&self.log.disk), self.owner.clone(), self.failures.clone());
         let work = move || {
             loop {
                 thread::sleep(FULL_RETRY);
                 match write_epoch(&*disk, file, epoch) {
-                    Ok(()) => return owner.send(Input::EpochWritten(file, epoch)),
+                    Ok(()) => {
+                        owner.send(Input::DiskFull(false));
+                        return owner.send(Input::EpochWritten(file, epoch));
+                    }
                     Err(error) if error.is_full() => {}
                     Err(error) => return drop(failures.try_send(error.to_string())),
                 }
@@ -180,29 +182,20 @@ impl Rim {
 }
 
 impl ClientPlace {
-    /// As in the reference, connections outlive a port that moves, and do not outlive one that is given up.
-    fn follow(&mut self, address: Option<&ClientAddress>, clients: &ClientContext) {
-        match address.map(|address| (address.listen(), address.port.into())) {
-            Some((place, number)) if self.now.as_ref() != Some(&place) => {
-                tracing::info!(place, "the client port moves");
-                self.port.move_to(place.clone());
-                self.number.store(number, Relaxed);
-                self.now = Some(place);
-            }
-            None if !self.is_static && self.now.is_some() => {
-                tracing::info!("this server has no client port any more");
-                self.port.stop_accepting();
-                clients.connections.close_all();
-                self.number.store(NO_PORT, Relaxed);
-                self.now = None;
-            }
-            Some(_) | None => {}
+    /// As in the reference, connections outlive a port that moves.
+    fn follow(&mut self, address: &ClientAddress) {
+        let place = address.listen();
+        if self.now.as_ref() != Some(&place) {
+            tracing::info!(place, "the client port moves");
+            self.port.move_to(place.clone());
+            self.number.store(address.port.into(), Relaxed);
+            self.now = Some(place);
         }
     }
 }
 
 impl Others {
-    fn carry_out(&mut self, output: Output, clients: &ClientContext) {
+    fn carry_out(&mut self, output: Output) {
         match output {
             Output::Notify(sid, notification) => self.election.notify(sid, &notification),
             Output::Members(membership) => {
@@ -212,8 +205,9 @@ impl Others {
                 let own = membership.committed.server(self.client.me).cloned();
                 self.election.set_members(*membership);
                 self.quorum.follow_address();
-                if let Some(own) = own {
-                    self.client.follow(own.client.as_ref(), clients);
+                // Members without a client port keep the one they have.
+                if let Some(client) = own.and_then(|own| own.client) {
+                    self.client.follow(&client);
                 }
             }
             Output::Listen(door) => self.quorum.listen(door),
@@ -246,7 +240,7 @@ impl LogFiles {
     /// Starts the writer's thread.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When there is no thread to be had, or no descriptor.
     pub(super) fn open(&mut self) -> io::Result<()> {
         let report = Arc::clone(&self.report);
         let report = Box::new(move |said| report(said));

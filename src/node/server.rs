@@ -447,14 +447,7 @@ impl Reached {
     fn with_clients(self, settings: &Settings, port: &ClientPort, number: Arc<AtomicI32>) -> Others {
         let Self { election, quorum, ensemble } = self;
         let EnsembleSettings { me, rules, member_file, names_members, .. } = ensemble;
-        let own = rules.membership.committed.server(me);
-        let client = ClientPlace {
-            me,
-            port: port.clone(),
-            number,
-            now: client_place(settings),
-            is_static: own.is_none_or(|own| own.client.is_none()),
-        };
+        let client = ClientPlace { me, port: port.clone(), number, now: client_place(settings) };
         let files = member_file.map(|file| MemberFiles::new(file, me, rules.membership, names_members));
         Others { election, quorum, client, files }
     }

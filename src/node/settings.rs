@@ -299,6 +299,7 @@ fn ensemble(config: &Config) -> Result<EnsembleSettings, SettingsError> {
         rules: EnsembleRules {
             membership: Membership { committed: ensemble, proposed, rumoured: None },
             standalone_enabled: config.standalone,
+            several_addresses: config.quorum.multi_address,
             init_limit,
             sync_limit,
             connect_limit,

@@ -481,6 +481,8 @@ impl Following {
         core.publish_members(now);
         for (zxid, txn) in std::mem::take(&mut self.sync.proposals) {
             self.log(core, zxid, txn);
+            // Members are in force before the next ones are proposed.
+            core.commit(zxid.min(self.sync.committed));
         }
         core.commit(self.sync.committed);
         let committed = core.committed;

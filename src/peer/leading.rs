@@ -111,7 +111,7 @@ impl Leading {
         let reign = Reign {
             phase: Phase::Epoch,
             phase_until_ms: now.steady_ms + patience_ms,
-            agreement: EpochAgreement::new(me, core.epochs.accepted.max(core.promised)),
+            agreement: EpochAgreement::new(me, least_epoch(core)),
             epoch: 0,
             own: Candidacy { zxid: core.last_zxid(), epoch: core.epochs.current },
             compared: BTreeSet::from([me]),
@@ -602,6 +602,12 @@ impl Leading {
         });
         serving.into_iter().chain(reign).min()
     }
+}
+
+/// The epoch that a new one has to be above: the newest that was promised, and that of the members in force. The next ones
+/// have the zxid of a txn as their version, which has to be newer.
+fn least_epoch(core: &Core) -> Epoch {
+    core.epochs.accepted.max(core.promised).max(core.membership().newest().zxid().epoch())
 }
 
 /// The configuration that an ensemble began with gets the first leader's epoch for its version, so that it is newer than

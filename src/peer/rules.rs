@@ -38,6 +38,8 @@ pub struct EnsembleRules {
     pub membership: Membership,
     /// `standaloneEnabled`: a reconfiguration must leave two voters.
     pub standalone_enabled: bool,
+    /// `multiAddress.enabled`: a server may have several addresses.
+    pub several_addresses: bool,
     /// `initLimit`, ticks: how long following a new leader may take.
     pub init_limit: u32,
     /// `syncLimit`, ticks: how long one may be silent.

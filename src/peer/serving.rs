@@ -280,7 +280,9 @@ impl Serving {
             // A server alone does not reconfigure (EN-27).
             let membership = core.membership.as_ref().ok_or(ErrorCode::UNIMPLEMENTED)?;
             let follows = |sid: Sid| sid == core.me() || followers.contains(&sid);
-            let next = next_members(membership, request, zxid, core.ensemble().standalone_enabled, follows)?;
+            let rules = core.ensemble();
+            let may = (rules.standalone_enabled, rules.several_addresses);
+            let next = next_members(membership, request, zxid, may, follows)?;
             Ok(next.map(|next| next.text()))
         })
     }

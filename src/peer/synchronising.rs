@@ -110,6 +110,12 @@ fn synchronise(learners: &mut Learners, core: &mut Core, link: LinkId, epoch: Le
     if learner.is_observer() && !learner.queued && at_once.is_full_for(&plan, rules) {
         return Some((link, "as many others are being synchronised as may be at once (EN-16)"));
     }
+    // Once the epoch has begun, who has more gets the tree under its zxid. Before, that would say too much: whoever has the
+    // beginning of an epoch has all that was before it. So the learner's own has to do, if nothing begins without it.
+    let has_more = matches!(plan, Plan::Snap) && has_more(learner, zxid, last);
+    if has_more && !epoch.has_begun && (zxid.counter() == 0 || !is_needed) {
+        return None;
+    }
     tracing::info!(learner = ?learner.sid, has = %zxid, last = %last, ?plan, "synchronising a learner");
     match plan {
         Plan::Diff { from, to } => {
@@ -130,13 +136,7 @@ fn synchronise(learners: &mut Learners, core: &mut Core, link: LinkId, epoch: Le
         Plan::Snap => {
             let database = Arc::clone(&core.database);
             // Apache would find its newer txns in its log again after a restart: they must not be newer than the
-            // snapshot it writes. Once the epoch has begun, its zxid says that. Before, the
-            // learner's own has to do, if nothing begins without it; but the beginning of an epoch would say too much:
-            // whoever has that has all that was before it.
-            let has_more = has_more(learner, zxid, last);
-            if has_more && !epoch.has_begun && (zxid.counter() == 0 || !is_needed) {
-                return None;
-            }
+            // snapshot it writes.
             let start = core.begin_walk(&mut database.write(), WalkFor::Learner(link));
             // While the tree is walked for somebody else, this one goes on waiting.
             learner.queued = start.is_none();

@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
+use rustix::io::Errno;
+
 /// One of the directories of a server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum Dir {
@@ -86,6 +88,13 @@ pub fn read_all(disk: &dyn Disk, dir: Dir, name: &str) -> io::Result<Option<Vec<
 #[must_use]
 pub fn temporary_name(name: &str) -> String {
     if is_data(name) { format!("tmp.{name}") } else { format!("{name}.tmp") }
+}
+
+/// Whether nothing is wrong but that there is no space, or no file descriptor: both may be there again later.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        || matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Whether a file is an unfinished snapshot or log, ours or Apache's, to be removed at start.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::disk::{Dir, Disk, read_all, temporary_name};
+use super::disk::{Dir, Disk, is_full, read_all, temporary_name};
 use crate::ids::{Epoch, Zxid};
 
 /// Which of the two files.
@@ -81,11 +81,10 @@ pub enum EpochError {
 }
 
 impl EpochError {
-    /// Whether nothing is wrong but that there is no space on the disk.
+    /// Whether nothing is wrong but that there is no space on the disk, or no descriptor.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let Self::Io { source, .. } = self else { return false };
-        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        matches!(self, Self::Io { source, .. } if is_full(source))
     }
 }
 

@@ -281,8 +281,9 @@ pub fn consume_marker(disk: &dyn Disk) -> io::Result<()> {
     }
 }
 
-/// Loads the newest good snapshot; `None` when there is none, or at the most the first of all, unfinished. Notes those that were whole and are not good:
-/// one that is not whole was left by a crash, and nobody was promised what it would have held.
+/// Loads the newest good snapshot; `None` when there is none, or at the most the first of all, unfinished or damaged. Notes
+/// those that were whole and are not good: one that is not whole was left by a crash, and nobody was promised what it would
+/// have held.
 fn load_snapshot(
     disk: &dyn Disk,
     restore: &mut impl Restore,

@@ -455,7 +455,9 @@ fn names_voter(vote: Vote, quorums: Quorums<'_>) -> bool {
 /// The order of votes (EN-05): a server of weight 0 never leads. One that is only to be a voter needs more history than those
 /// in force, who may not know of it.
 fn beats(new: Vote, current: Vote, quorums: Quorums<'_>) -> bool {
-    let weight = u8::try_from(new.leader).map_or(0, |sid| quorums.committed.weight(Sid(sid)));
+    let known = || [Some(quorums.committed), quorums.proposed, quorums.rumoured].into_iter().flatten();
+    let weight_of = |sid| known().find(|members| members.is_voter(sid)).map_or(0, |members| members.weight(sid));
+    let weight = u8::try_from(new.leader).map_or(0, |sid| weight_of(Sid(sid)));
     let in_force = |vote: Vote| u8::try_from(vote.leader).is_ok_and(|sid| quorums.committed.is_voter(Sid(sid)));
     let rank = |vote: Vote| (vote.epoch, vote.zxid, in_force(vote), vote.leader);
     weight != 0 && rank(new) > rank(current)

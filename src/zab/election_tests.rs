@@ -228,6 +228,22 @@ fn who_weighs_nothing_never_leads() {
 }
 
 #[test]
+fn who_is_only_to_be_a_voter_weighs_what_it_will() {
+    let ensemble = |text: &str| Ensemble::parse(text).expect("an ensemble");
+    let committed =
+        ensemble("server.1=h:1:2\nserver.2=h:3:4\nserver.3=h:5:6\ngroup.1=1:2:3\nweight.1=1\nweight.2=1\nweight.3=1");
+    let proposed =
+        ensemble("server.3=h:5:6\nserver.4=h:7:8\nserver.5=h:9:10\ngroup.1=3:4:5\nweight.3=1\nweight.4=1\nweight.5=0");
+    let vote = |leader, zxid| Vote { leader, zxid, round: 1, epoch: 1 };
+    let beats = |leader| {
+        let quorums = Quorums { committed: &committed, proposed: None, rumoured: Some(&proposed) };
+        beats(vote(leader, Zxid::new(1, 6)), vote(2, Zxid::new(1, 5)), quorums)
+    };
+    assert!(beats(4), "nobody else has all that may be committed");
+    assert!(!beats(5) && !beats(6));
+}
+
+#[test]
 fn a_running_leader_is_not_challenged_by_a_better_vote() {
     let mut room = Room::new(3);
     room.start(1, Zxid::new(1, 1), 1);

@@ -11,7 +11,8 @@ use crate::proto::{ErrorCode, OpCode, Reconfig};
 use crate::txn::{Entry, Txn};
 
 /// The members that a request asks for, to be established by `zxid`. `follows` tells who follows this leader and has its
-/// history, the leader included. Without `standalone` one voter is enough. `None`: one of them has a number that does not
+/// history, the leader included. Without `standalone` one voter is enough, and without `several_addresses` nobody may have
+/// more than one: no server would start with such members. `None`: one of them has a number that does not
 /// fit into the ids of its sessions; the reference takes it, zkd refuses whoever may reconfigure at all.
 ///
 /// # Errors
@@ -20,7 +21,7 @@ pub fn next_members(
     membership: &Membership,
     request: &Reconfig<'_>,
     zxid: Zxid,
-    standalone: bool,
+    (standalone, several_addresses): (bool, bool),
     follows: impl Fn(Sid) -> bool,
 ) -> Result<Option<Ensemble>, ErrorCode> {
     if membership.pending().is_some() {
@@ -37,6 +38,9 @@ pub fn next_members(
             None => return Ok(None),
         },
     };
+    if !several_addresses && members.servers.values().any(|server| server.addresses.len() > 1) {
+        return Err(ErrorCode::BAD_ARGUMENTS);
+    }
     if members.count(ServerRole::Participant) < if standalone { 2 } else { 1 } {
         return Err(ErrorCode::BAD_ARGUMENTS);
     }
@@ -132,7 +136,7 @@ mod tests {
     }
 
     fn asked(membership: &Membership, request: &Reconfig<'_>, standalone: bool) -> Result<String, ErrorCode> {
-        let next = next_members(membership, request, Zxid(9), standalone, |sid| sid.0 <= 4)?;
+        let next = next_members(membership, request, Zxid(9), (standalone, false), |sid| sid.0 <= 4)?;
         let Some(next) = next else { return Ok("none".to_owned()) };
         let role = |sid| if next.is_observer(sid) { "o" } else { "" };
         Ok(next.servers().map(|(sid, _)| format!("{}{}", sid.0, role(sid))).collect::<Vec<_>>().join(" "))
@@ -165,6 +169,7 @@ mod tests {
             ("server.4=h:1:2", "", ErrorCode::BAD_ARGUMENTS),
             ("server.4=h:1;3", "", ErrorCode::BAD_ARGUMENTS),
             ("server.4=h3:9:2;8", "", ErrorCode::BAD_ARGUMENTS),
+            ("server.4=h4:1:2|h5:1:2;3", "", ErrorCode::BAD_ARGUMENTS),
             ("", "abc", ErrorCode::MARSHALLING),
             ("", "1,2", ErrorCode::BAD_ARGUMENTS),
             ("server.7=g:1:2;3,server.8=g:4:5;6,server.9=g:7:8;10", "1", ErrorCode::NEW_CONFIG_NO_QUORUM),

@@ -291,7 +291,8 @@ class Ensemble:
         self.assert_same()
 
     def lead_first(self, leader, others):
-        """Starts all anew, so that `leader` leads: whoever is there first leads the one that comes next."""
+        """Starts all anew, so that the last member leads: nobody has more than it has, and it has the largest number."""
+        assert leader is self.members[-1]
         self.wait_for_roles()
         for member in self:
             member.kill()

@@ -7,10 +7,11 @@ the end of the session is its end, wherever it has gone.
 """
 import sys
 
-from ensemble import ROLES_SECONDS, Ensemble, apache39, arguments, poll, zkd
+from ensemble import Ensemble, apache39, arguments, poll, zkd
 from wire import Client, Refused, w
 
 CONFIG = {"tickTime": "500"}
+END_SECONDS = 3
 
 
 def again(member, client):
@@ -47,7 +48,8 @@ def check(title, one, two):
         assert exists(watcher, "/moved") and not exists(watcher, "/of-old"), title
         newest = again(one, new)
         is_closed(new, "closeSession")
-        poll(lambda: not exists(watcher, "/moved"), ROLES_SECONDS, lambda: title + ": its ephemeral is still there")
+        # Long before it would end for want of a client.
+        poll(lambda: not exists(watcher, "/moved"), END_SECONDS, lambda: title + ": its ephemeral is still there")
         assert is_closed(newest, "getData", w.ustr("/") + w.boolean(False)), title + ": its new connection is still there"
         watcher.end()
 

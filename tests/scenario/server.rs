@@ -175,6 +175,7 @@ impl World {
             ensemble: (!settings.alone).then(|| EnsembleRules {
                 membership: self.members(node),
                 standalone_enabled: settings.standalone_enabled,
+                several_addresses: false,
                 init_limit: 10,
                 sync_limit: 5,
                 connect_limit: 0,

@@ -150,6 +150,7 @@ fn rules(plan: &Plan, node: usize, members: Membership, auth: &Arc<AuthRules>, s
         ensemble: Some(EnsembleRules {
             membership: members,
             standalone_enabled: plan.standalone_enabled,
+            several_addresses: false,
             init_limit: plan.init_limit,
             sync_limit: plan.sync_limit,
             connect_limit: 0,

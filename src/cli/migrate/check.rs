@@ -12,6 +12,7 @@ use super::report::{Data, Keys, Report};
 use crate::auth::AuthRules;
 use crate::config::{Config, NoteLevel, ServerRole, Verdict};
 use crate::disk::{Directories, LookingDisk};
+use crate::ids::SessionId;
 use crate::net::{Tls, TlsError};
 use crate::node::Settings;
 use crate::peer::Loading;
@@ -172,6 +173,14 @@ fn look_at_data(settings: &Settings, config: &Config, report: &mut Report) -> an
         let text = "there are TTL znodes: the Apache server runs with extendedTypesEnabled=true, and zkd must";
         report.problems.push(text.to_owned());
     }
+    // As 3.5.3 has marked TTL znodes, they look as if a session of server 128 owned them.
+    let looks_like_old_ttl = |session: &SessionId| session.0 as u64 >> 56 == 0x80;
+    let is_gone = |session: &SessionId| !database.sessions().contains_key(session);
+    if database.tree().ephemeral_sessions().any(|session| looks_like_old_ttl(&session) && is_gone(&session)) {
+        let text = "there are ephemerals without a session, which zkd would remove: TTL znodes of 3.5.3, if the Apache server \
+                    runs with emulate353TTLNodes=true, which zkd must then, too";
+        report.problems.push(text.to_owned());
+    }
     if settings.ensemble.is_some() {
         open_epochs(&disk, recovered.last_zxid)?;
     }
@@ -194,6 +203,11 @@ fn next(config: &Config, report: &Report) -> Vec<String> {
         format!("zkd status --config {file}"),
         "to go back: stop zkd, systemctl start zookeeper; it reads what zkd has written".to_owned(),
     ];
+    if let Some(logs) = config.data_log_dir.as_ref().filter(|logs| **logs != config.data_dir) {
+        let archive =
+            format!("tar -C {} -czf zookeeper-logs-before.tar.gz version-2    # and its other half", logs.display());
+        steps.insert(2, archive);
+    }
     if config.is_distributed() {
         let text = "one server at a time, the leader last; go on when `zkd status` says follower or observer";
         steps.insert(0, text.to_owned());
