@@ -51,9 +51,9 @@ def asked(client, op, body, read):
 def creates():
     for op in OPS:
         for flags in FLAGS:
-            ttls = (w.i64(1000), w.i64(-1)) if op == "createTTL" else (b"",)
-            for ttl in ttls:
-                yield "%s, flags %d, %d bytes of TTL" % (op, flags, len(ttl)), op, w.acls(w.OPEN_ACL) + w.i32(flags) + ttl
+            for ttl in (1000, -1) if op == "createTTL" else (None,):
+                rest = w.acls(w.OPEN_ACL) + w.i32(flags) + (b"" if ttl is None else w.i64(ttl))
+                yield "%s, flags %d, TTL %s" % (op, flags, ttl), op, rest
         yield op + " without an ACL", op, w.i32(-1) + w.i32(0) + (w.i64(-1) if op == "createTTL" else b"")
 
 
