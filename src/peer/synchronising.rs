@@ -95,8 +95,6 @@ fn synchronise(learners: &mut Learners, core: &mut Core, link: LinkId, epoch: Le
     let applied = core.database.read().last_zxid();
     // A follower's tree does not say so before the first txn of the epoch.
     let last = if epoch.has_begun { applied.max(epoch.zxid) } else { applied };
-    let is_needed = is_needed(learners, core, link, last);
-    let learner = learners.get_mut(&link)?;
     if !learner.is_zkd() && epoch.has_begun && is_in_flight(zxid, last, epoch) {
         return None;
     }
@@ -113,9 +111,10 @@ fn synchronise(learners: &mut Learners, core: &mut Core, link: LinkId, epoch: Le
     // Once the epoch has begun, who has more gets the tree under its zxid. Before, that would say too much: whoever has the
     // beginning of an epoch has all that was before it. So the learner's own has to do, if nothing begins without it.
     let has_more = matches!(plan, Plan::Snap) && has_more(learner, zxid, last);
-    if has_more && !epoch.has_begun && (zxid.counter() == 0 || !is_needed) {
+    if has_more && !epoch.has_begun && (zxid.counter() == 0 || !is_needed(learners, core, link, last)) {
         return None;
     }
+    let learner = learners.get_mut(&link)?;
     tracing::info!(learner = ?learner.sid, has = %zxid, last = %last, ?plan, "synchronising a learner");
     match plan {
         Plan::Diff { from, to } => {

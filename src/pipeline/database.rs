@@ -396,10 +396,12 @@ impl Witness for Firing<'_> {
                 // One event for a connection that watches the znode in both tables (WA-05).
                 let told = self.told.len();
                 self.watching.table.trigger(WatchKind::Child, path, &mut self.told);
-                let after = self.told.split_off(told);
-                let before: HashSet<_> = self.told.iter().copied().collect();
-                self.told.extend(after.into_iter().filter(|id| !before.contains(id)));
-                self.tell(told, EventType::Deleted, path, acl);
+                if self.told.len() > told {
+                    let after = self.told.split_off(told);
+                    let before: HashSet<_> = self.told.iter().copied().collect();
+                    self.told.extend(after.into_iter().filter(|id| !before.contains(id)));
+                    self.tell(told, EventType::Deleted, path, acl);
+                }
                 self.fire(WatchKind::Child, EventType::ChildrenChanged, parent, parent_acl);
             }
             Change::DataChanged { path, acl, .. } => self.fire(WatchKind::Data, EventType::DataChanged, path, acl),
