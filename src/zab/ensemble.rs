@@ -189,11 +189,10 @@ impl Ensemble {
         }
     }
 
-    /// Whether both have the same quorums: the same servers in the same roles, with the same weights, wherever they are.
+    /// Whether both have the same quorums: the same voters with the same weights, wherever they are. Observers do not count.
     #[must_use]
     pub fn same_quorums(&self, other: &Self) -> bool {
-        let roles = |ensemble: &Self| ensemble.servers().map(|(sid, server)| (sid, server.role)).collect::<Vec<_>>();
-        roles(self) == roles(other) && self.groups == other.groups
+        self.voters().eq(other.voters()) && self.groups == other.groups
     }
 
     /// Whether both are the same servers in the same roles, at the same addresses, with the same quorums. As in the
@@ -291,6 +290,11 @@ mod tests {
         for text in RECORDED {
             assert_eq!(Ensemble::parse(text).unwrap().text(), text);
         }
+    }
+
+    #[test]
+    fn observers_change_no_quorum() {
+        assert!(majority(3, 0).same_quorums(&majority(3, 2)) && !majority(3, 1).same_quorums(&majority(4, 0)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 Three participants and an observer (peerType=observer): reads, writes that the observer forwards, watches, a leader that
 dies under a client of the observer, and no quorum of one participant and one observer. Then leaderServes=no: clients
-are at the followers only.
+are at the followers only. Then an observer that not all of the others name: its line comes to one server after the other.
 """
 import struct
 import sys
@@ -121,6 +121,29 @@ def leader_does_not_serve(kind):
         ensemble.assert_no_errors()
 
 
+def some_name_it(kind):
+    ensemble = Ensemble(kind, 4, CONFIG, observers=1)
+    for member in ensemble.members[:2]:
+        del member.server.extra["server.4"]
+    with ensemble:
+        led = set()
+        for name in ("/one", "/other"):
+            leader = ensemble.wait_for_roles()
+            led.add(leader.number)
+            for member in ensemble:
+                with ensemble.client(member) as client:
+                    client.create("%s-%d" % (name, member.number))
+            for member in ensemble:
+                with ensemble.client(member) as client:
+                    assert sum(child.startswith(name[1:]) for child in client.children("/")) == 4
+            leader.kill()
+            ensemble.wait_for_roles([member for member in ensemble if member.runs])
+            leader.launch()
+        ensemble.wait_for_roles()
+        assert 3 in led and len(led) == 2, "not led by one that names the observer and one that does not: %s" % sorted(led)
+        ensemble.assert_no_errors()
+
+
 def wait_for_followers(ensemble):
     """Until all but one follow; answers that one, which does not say what it is."""
     poll(lambda: len(ensemble.followers()) == len(ensemble.members) - 1, ROLES_SECONDS,
@@ -141,7 +164,9 @@ def main():
     kind = kind_of(args)
     observe(kind)
     leader_does_not_serve(kind)
-    print("an observer reads, forwards, watches and follows, and has no vote; leaderServes=no is obeyed")
+    some_name_it(kind)
+    print("an observer reads, forwards, watches and follows, and has no vote, also where not all name it; "
+          "leaderServes=no is obeyed")
     return 0
 
 
