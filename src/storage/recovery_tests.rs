@@ -7,6 +7,7 @@ use crate::storage::MemoryDisk;
 use crate::storage::compression::Compression;
 use crate::storage::snapshot_body::{put_count, put_node, put_terminator};
 use crate::storage::snapshot_files::write_snapshot;
+use crate::storage::truncate::plan_replacement;
 use crate::storage::txn_log::{RECORD_OVERHEAD, put_header, put_record};
 use crate::tree::StoredStat;
 use crate::txn::{Txn, TxnHeader};
@@ -300,4 +301,22 @@ fn a_record_that_is_no_txn_is_refused_despite_its_checksum() {
     disk.edit(Dir::Logs, &name, |bytes| put_record(bytes, &[&[0; 12][..], &2_i64.to_be_bytes(), &[0; 12]].concat()))
         .expect("there");
     assert!(matches!(fault(default_run(&disk).1), LogFault::Record(_)));
+}
+
+#[test]
+fn what_is_above_a_database_from_the_leader_is_forgotten_behind_a_gap_and_behind_damage() {
+    let plan = |disk: &MemoryDisk, target| {
+        let plan = plan_replacement(disk, Zxid(target), RecoveryOptions::default().body_bytes_max).expect("memory");
+        (plan.snapshots, plan.logs, plan.cut)
+    };
+    let disk = MemoryDisk::new();
+    let behind = |records: &[i64]| (HEADER_LENGTH + records.iter().map(|zxid| record(*zxid).len()).sum::<usize>()) as u64;
+    let name = log(&disk, &[1, 2, 7, 8]);
+    assert_eq!(plan(&disk, 7), (vec![], vec![], Some((name.clone(), behind(&[1, 2, 7])))));
+    assert_eq!(plan(&disk, 5), (vec![], vec![], Some((name.clone(), behind(&[1, 2])))));
+    assert_eq!(plan(&disk, 8), (vec![], vec![], None));
+    disk.edit(Dir::Logs, &name, |bytes| bytes[HEADER_LENGTH + 40] ^= 1).expect("just written");
+    assert_eq!(plan(&disk, 7), (vec![], vec![name], None), "what is good behind it may be above the target");
+    let newest = log(&disk, &[9]);
+    assert_eq!(plan(&disk, 8).1[0], newest);
 }

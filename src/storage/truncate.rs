@@ -27,6 +27,17 @@ pub struct Truncation {
     pub cut: Option<(String, u64)>,
 }
 
+impl Truncation {
+    /// Nothing of this log is kept from `offset` on.
+    fn end_at(&mut self, file: String, offset: u64) {
+        if offset <= HEADER_LENGTH as u64 {
+            self.logs.push(file);
+        } else {
+            self.cut = Some((file, offset));
+        }
+    }
+}
+
 /// Plans a TRUNC to `target`. Changes nothing.
 ///
 /// `None`: this server cannot get to exactly that state with what it has, and must ask for SNAP.
@@ -42,11 +53,7 @@ pub fn plan_truncation(disk: &dyn Disk, target: Zxid, body_bytes_max: usize) -> 
         newest_first.reverse();
         let newer = newest_first.iter().take_while(|log| log.name != file).map(|log| log.name.clone());
         plan.logs = newer.collect();
-        if offset <= HEADER_LENGTH as u64 {
-            plan.logs.push(file);
-        } else {
-            plan.cut = Some((file, offset));
-        }
+        plan.end_at(file, offset);
     }
     Ok(Some(plan))
 }
@@ -66,12 +73,13 @@ pub fn plan_replacement(disk: &dyn Disk, target: Zxid, body_bytes_max: usize) ->
             continue;
         }
         let files = [last];
-        let mut walk = LogWalk::new(disk, &files, Zxid(files[0].zxid.0 - 1), body_bytes_max);
-        while let Ok(Some(zxid)) = walk.advance() {
-            if zxid > target {
-                plan.cut = Some((walk.file().to_owned(), walk.offset()));
-                break;
-            }
+        let mut walk = LogWalk::new(disk, &files, target, body_bytes_max);
+        match walk.advance() {
+            Ok(None) => {}
+            Ok(Some(_)) => plan.end_at(walk.file().to_owned(), walk.offset()),
+            Err(LogError { fault: LogFault::Io(error), .. }) => return Err(error),
+            // A gap before the first txn above the target, or damage: the snapshot has what stands before the target.
+            Err(LogError { file, offset, .. }) => plan.end_at(file, offset),
         }
         break;
     }
@@ -98,9 +106,10 @@ pub fn carry_out(disk: &dyn Disk, plan: &Truncation) -> io::Result<()> {
     }
 }
 
-/// The newest good snapshot without effects of txns above `target`, and the names of those that have some.
+/// The newest good snapshot without effects of txns above `target`, and the names of those that have some. Older ones ended
+/// before that one began, and are not read.
 fn split_snapshots(disk: &dyn Disk, target: Zxid) -> io::Result<Option<(Zxid, Vec<String>)>> {
-    let (mut base, mut too_new) = (None, Vec::new());
+    let mut too_new = Vec::new();
     for file in list_snapshots(disk)? {
         if file.zxid > target {
             too_new.push(file.name);
@@ -108,12 +117,11 @@ fn split_snapshots(disk: &dyn Disk, target: Zxid) -> io::Result<Option<(Zxid, Ve
         }
         match read_trailer(disk, &file)? {
             Some(trailer) if trailer.end_zxid().is_some_and(|end| end > target) => too_new.push(file.name),
-            // Older ones are read as well: once this one is lost, recovery would take them.
-            Some(_) => base = base.or(Some(file.zxid)),
+            Some(_) => return Ok(Some((file.zxid, too_new))),
             None => {}
         }
     }
-    Ok(base.map(|base| (base, too_new)))
+    Ok(None)
 }
 
 /// `None` when the snapshot is bad, or was purged meanwhile.
