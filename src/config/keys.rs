@@ -34,6 +34,7 @@ const KEYS: &[(&str, Apply)] = &[
     ("largeRequestThreshold", |c, v| limit(v, 1).map(|v| c.large_request_threshold = v.map(|v| v as usize))),
     ("nio.numSelectorThreads", |c, v| number(v, 1..=1024).map(|v| c.client_threads = Some(v))),
     ("nio.sessionlessCnxnTimeout", |c, v| number(v, POSITIVE).map(|v| c.sessionless_ms = v)),
+    ("netty.server.outstandingHandshake.limit", |c, v| limit(v, 1).map(|v| c.handshakes_max = v)),
     ("clientTcpKeepAlive", |c, v| flag(v).map(|v| c.client_keep_alive = v)),
     ("connection_throttle_tokens", |c, v| number(v, NATURAL).map(|v| c.throttle.tokens = v)),
     ("connection_throttle_fill_time", |c, v| number(v, POSITIVE).map(|v| c.throttle.fill_ms = v)),

@@ -88,6 +88,8 @@ pub struct Config {
     pub large_request_threshold: Option<usize>,
     /// `nio.sessionlessCnxnTimeout`, ms.
     pub sessionless_ms: u64,
+    /// `netty.server.outstandingHandshake.limit`; `None` is off.
+    pub handshakes_max: Option<u64>,
     /// `clientTcpKeepAlive`.
     pub client_keep_alive: bool,
     /// What holds clients back.
@@ -385,6 +387,7 @@ impl Config {
             large_request_bytes_max: 100 << 20,
             large_request_threshold: None,
             sessionless_ms: 10_000,
+            handshakes_max: None,
             client_keep_alive: false,
             throttle: ThrottleConfig::default(),
             flush_delay_ms: 0,

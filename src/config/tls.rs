@@ -113,7 +113,7 @@ pub struct TlsSide {
     /// `trustStore.*`: whom it believes.
     pub trust_store: StoreConfig,
     /// `protocol`.
-    pub protocol: TlsVersion,
+    pub protocol: Option<TlsVersion>,
     /// `enabledProtocols`; `None` follows from `protocol`.
     pub enabled_protocols: Option<Vec<TlsVersion>>,
     /// `ciphersuites`, those of [`CIPHER_SUITES`]; `None` is all.
@@ -133,7 +133,7 @@ impl Default for TlsSide {
         Self {
             key_store: StoreConfig::default(),
             trust_store: StoreConfig::default(),
-            protocol: TlsVersion::V1_3,
+            protocol: None,
             enabled_protocols: None,
             cipher_suites: None,
             client_auth: ClientAuth::Need,
@@ -235,13 +235,15 @@ impl TlsConfig {
 
 impl TlsSide {
     /// Which versions there are. On the port for clients the reference has the one that `protocol` names; between servers, that
-    /// one and those before it (SC-04).
+    /// one and those before it (SC-04). Where nothing is said it has 1.3 for clients, or 1.2 (3.8); here both are taken.
     #[must_use]
     pub fn versions(&self, older_too: bool) -> Vec<TlsVersion> {
         match &self.enabled_protocols {
             Some(enabled) => enabled.clone(),
-            None if older_too && self.protocol == TlsVersion::V1_3 => vec![TlsVersion::V1_3, TlsVersion::V1_2],
-            None => vec![self.protocol],
+            None => match self.protocol {
+                Some(version) if version == TlsVersion::V1_2 || !older_too => vec![version],
+                Some(_) | None => vec![TlsVersion::V1_3, TlsVersion::V1_2],
+            },
         }
     }
 
@@ -312,7 +314,7 @@ impl TlsSide {
         let value = setting.value.as_str();
         let done = match name {
             "protocol" => versions(&[value.to_owned()], note)
-                .map(|v| self.protocol = *v.iter().max().unwrap_or(&TlsVersion::V1_3)),
+                .map(|v| self.protocol = v.into_iter().max()),
             "enabledProtocols" => versions(&list(value), note).map(|v| self.enabled_protocols = Some(v)),
             "ciphersuites" => cipher_suites(&list(value), note).map(|v| self.cipher_suites = Some(v)),
             "clientAuth" => client_auth(value).map(|v| self.client_auth = v),
@@ -494,8 +496,11 @@ mod tests {
         assert_eq!(two.ok(), Some(vec![TlsVersion::V1_2]));
         assert!(note.unwrap().contains("TLSv1.1"));
         let side = TlsSide::default();
+        assert_eq!((side.versions(false).len(), side.versions(true).len()), (2, 2));
+        let side = TlsSide { protocol: Some(TlsVersion::V1_3), ..side };
         assert_eq!((side.versions(false).len(), side.versions(true).len()), (1, 2));
-        let text = format!("{STORES}secureClientPort=1\nssl.ciphersuites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256");
+        let ciphers = "ssl.ciphersuites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+        let text = format!("{STORES}secureClientPort=1\nssl.protocol=TLSv1.3\n{ciphers}");
         assert!(parse(&text).unwrap_err().contains("none for the enabled protocols"));
     }
 }

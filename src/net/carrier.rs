@@ -2,11 +2,13 @@
 //! message, and whoever wakes many of them wakes that task once. One by one, each would be a switch between threads, or a
 //! system call.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -26,14 +28,21 @@ pub(super) struct Carrier {
     writes: Mutex<Vec<WriteRequest>>,
     /// How many connections may still have theirs in it.
     turns_left: AtomicUsize,
+    /// How many handshakes may still take a step in it, and those that have come too late for that.
+    steps_left: AtomicUsize,
+    steps: Mutex<VecDeque<Waker>>,
 }
 
 /// Connections that are polled, and such that arrive, before other tasks of the thread go on.
 const TURNS_MAX: usize = 256;
 
+/// Steps of handshakes before all who are ready, and other tasks, go on: one takes milliseconds where keys are long.
+const STEPS_MAX: usize = 4;
+
 impl Carrier {
     pub(super) fn new(owner: Arc<dyn Owner>, words: WordDesk) -> Arc<Self> {
-        Arc::new(Self { owner, words, writes: Mutex::default(), turns_left: AtomicUsize::new(0) })
+        let (turns_left, steps_left) = Default::default();
+        Arc::new(Self { owner, words, writes: Mutex::default(), turns_left, steps_left, steps: Mutex::default() })
     }
 
     /// Carries what `begin` makes of those that arrive. Never ends: those that are here may go on when nobody arrives any more.
@@ -45,12 +54,14 @@ impl Carrier {
         let mut connections = FuturesUnordered::new();
         let turn = |cx: &mut Context<'_>| {
             self.turns_left.store(TURNS_MAX, Relaxed);
+            self.grant_steps();
             for _ in 0..TURNS_MAX {
                 while let Poll::Ready(Some(())) = connections.poll_next_unpin(cx) {}
                 self.hand_over();
                 match arriving.poll_recv(cx) {
                     Poll::Ready(Some(arrived)) => connections.extend(begin(arrived)),
-                    Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+                    Poll::Ready(None) | Poll::Pending if self.steps.lock().is_empty() => return Poll::Pending,
+                    Poll::Ready(None) | Poll::Pending => break,
                 }
             }
             cx.waker().wake_by_ref();
@@ -66,6 +77,29 @@ impl Carrier {
         let left = self.turns_left.load(Relaxed);
         self.turns_left.store(left.saturating_sub(1), Relaxed);
         left > 0
+    }
+
+    /// Goes through a handshake, few steps of all of them in one turn. One that has to wait is not among those that are ready
+    /// meanwhile: connections do not wait behind it.
+    pub(super) async fn in_steps<H: Future>(&self, handshake: H) -> H::Output {
+        let mut handshake = pin!(handshake);
+        poll_fn(|cx| {
+            let left = self.steps_left.load(Relaxed);
+            if left == 0 {
+                self.steps.lock().push_back(cx.waker().clone());
+                return Poll::Pending;
+            }
+            self.steps_left.store(left - 1, Relaxed);
+            handshake.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    fn grant_steps(&self) {
+        self.steps_left.store(STEPS_MAX, Relaxed);
+        let mut steps = self.steps.lock();
+        let granted = steps.len().min(STEPS_MAX);
+        steps.drain(..granted).for_each(Waker::wake);
     }
 
     /// Where four-letter words are answered.
@@ -169,6 +203,39 @@ mod tests {
         carrier.hand_over();
         carrier.hand_over();
         assert_eq!(*owner.0.lock(), [6, 1], "at once, and not again");
+    }
+
+    #[tokio::test]
+    async fn connections_do_not_wait_behind_many_handshakes() {
+        const HANDSHAKES: usize = 100;
+        let (again, trace) = (Arc::new(Notify::new()), Trace::default());
+        let carrier = Carrier::new(Arc::new(Batches::default()), WordDesk::open().expect("a thread"));
+        let (arrive, arriving) = mpsc::channel(HANDSHAKES + 1);
+        let carries = (carrier.clone(), again.clone(), trace.clone());
+        tokio::spawn(async move {
+            let (carrier, again, trace) = carries;
+            let begin = |is_handshake| {
+                let (carrier, again, trace) = (carrier.clone(), again.clone(), trace.clone());
+                Some(async move {
+                    again.notified().await;
+                    match is_handshake {
+                        true => carrier.in_steps(async { trace.lock().push("handshake") }).await,
+                        false => trace.lock().push("connection"),
+                    }
+                })
+            };
+            carrier.carry(arriving, begin).await;
+        });
+        for number in 0..=HANDSHAKES {
+            arrive.send(number < HANDSHAKES).await.expect("somebody carries");
+        }
+        tokio::task::yield_now().await;
+        again.notify_waiters();
+        while trace.lock().len() <= HANDSHAKES {
+            tokio::task::yield_now().await;
+        }
+        let before = trace.lock().iter().position(|who| *who == "connection");
+        assert_eq!(before, Some(STEPS_MAX));
     }
 
     #[tokio::test]

@@ -27,6 +27,8 @@ pub struct ConnectionLimits {
     pub receive: ReceiveRules,
     /// `zookeeper.nio.sessionlessCnxnTimeout`, ms: how long a connection may stay without a session.
     pub sessionless_ms: u64,
+    /// `zookeeper.netty.server.outstandingHandshake.limit`: TLS handshakes under way.
+    pub handshakes_max: u64,
     /// `zookeeper.clientTcpKeepAlive`.
     pub keep_alive: bool,
 }
@@ -175,6 +177,7 @@ mod tests {
             early: EarlyRules::NONE,
         },
         sessionless_ms: 10_000,
+        handshakes_max: u64::MAX,
         keep_alive: false,
     };
 

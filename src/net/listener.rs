@@ -283,8 +283,13 @@ async fn carry_secure(
     gate: Gate,
     socket: TcpStream,
 ) {
-    context.connections.handshakes.fetch_add(1, Relaxed);
-    let opened = gate.open_for_client(socket).await;
+    let under_way = context.connections.handshakes.fetch_add(1, Relaxed);
+    let opened = if under_way < context.limits.handshakes_max {
+        carrier.in_steps(gate.open_for_client(socket)).await
+    } else {
+        context.throttles.metrics.count(Counter::tls_handshake_exceeded, 1);
+        Err(io::Error::other("as many handshakes are under way as may be"))
+    };
     context.connections.handshakes.fetch_sub(1, Relaxed);
     match opened {
         Ok(stream) => {

@@ -357,6 +357,7 @@ fn limits(config: &Config) -> ConnectionLimits {
             },
         },
         sessionless_ms: config.sessionless_ms,
+        handshakes_max: config.handshakes_max.unwrap_or(u64::MAX),
         keep_alive: config.client_keep_alive,
     }
 }

@@ -35,12 +35,16 @@ impl Gate {
     /// # Errors
     /// When the handshake fails or takes too long.
     pub async fn open(&self, socket: TcpStream) -> io::Result<Stream> {
+        self.open_after(socket, None).await
+    }
+
+    async fn open_after(&self, socket: TcpStream, detection: Option<Duration>) -> io::Result<Stream> {
         match self {
             Self::Plain => Ok(Stream::Plain(socket)),
             Self::Secure(tls) => in_time(tls.accept(socket)).await,
             Self::Either(tls) => {
                 let mut first = [0];
-                let detection = Duration::from_millis(tls.side.detection_ms);
+                let detection = detection.unwrap_or(Duration::from_millis(tls.side.detection_ms));
                 match timeout(detection, socket.peek(&mut first)).await {
                     Ok(Ok(1..)) if first[0] == HANDSHAKE => in_time(tls.accept(socket)).await,
                     Ok(_) | Err(_) => Ok(Stream::Plain(socket)),
@@ -50,11 +54,12 @@ impl Gate {
     }
 
     /// The port for clients: the address of a client that shows a certificate has to be in it, if that is asked for (SC-08).
+    /// What says nothing may still say anything for as long as a handshake may take.
     ///
     /// # Errors
     /// When the handshake fails or takes too long, or the certificate is for somebody else.
     pub(in crate::net) async fn open_for_client(&self, socket: TcpStream) -> io::Result<Stream> {
-        let stream = self.open(socket).await?;
+        let stream = self.open_after(socket, Some(HANDSHAKE_MAX)).await?;
         let (Self::Secure(tls) | Self::Either(tls)) = self else { return Ok(stream) };
         let verifies = tls.side.verify_hosts && tls.side.verify_client_hosts.unwrap_or(false);
         if verifies && let Some(certificate) = stream.certificate() {

@@ -1,6 +1,5 @@
 //! Who a connection is: what it says of that is answered at once.
 
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Lane, LaneState};
 use crate::auth::{Identities, Identity, Meant};
@@ -58,7 +57,6 @@ pub(super) fn authenticate(
     if proven.is_some_and(|new| state.prove(new)) {
         state.push_reply(&lane.statistics, None, (op, 0, 0), connection_reply(xid, ErrorCode::OK), |_| ());
     } else {
-        lane.statistics.auth_failed.fetch_add(1, Relaxed);
         state.push_reply(&lane.statistics, None, (op, 0, 0), connection_reply(xid, ErrorCode::AUTH_FAILED), |_| ());
         state.close();
     }
