@@ -2,6 +2,11 @@
 
 mod standalone;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Wake, Waker};
+
 use standalone::{Client, NO_LIMIT, Server, create, data, get, set};
 use zkd::jute::JuteWrite;
 use zkd::peer::{Input, Machine};
@@ -29,6 +34,29 @@ fn nothing_is_answered_before_it_is_durable() {
     assert!(client.frames().is_empty());
     server.flush();
     assert_eq!(client.frames().len(), 1);
+}
+
+struct Awake(AtomicBool);
+
+impl Wake for Awake {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+#[test]
+fn what_is_no_clients_to_ask_ends_a_connection_behind_a_write_too() {
+    let (mut server, mut client) = with_znode();
+    let awake = Arc::new(Awake(AtomicBool::new(false)));
+    client.lane.lock().set_waker(&Waker::from(Arc::clone(&awake)));
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "1"));
+    assert!(client.send(&server, OpCode(999), &[]).is_none());
+    assert!(client.frames().is_empty());
+    server.flush();
+    let errors: Vec<_> = client.frames().iter().map(|frame| frame.1).collect();
+    assert_eq!(errors, [ErrorCode::OK, ErrorCode::UNIMPLEMENTED]);
+    assert_eq!(client.lane.lock().phase(), LanePhase::Closing);
+    assert!(awake.0.load(Relaxed), "nobody would send it");
 }
 
 #[test]
@@ -246,7 +274,7 @@ fn what_was_held_back_for_too_long_is_refused_in_its_turn() {
     server.flush();
     let codes: Vec<_> = client.frames().iter().map(|(_, error, _)| *error).collect();
     assert_eq!(codes, [ErrorCode::OK, ErrorCode::THROTTLED_OP, ErrorCode::THROTTLED_OP, ErrorCode::OK]);
-    assert_eq!(client.lane.statistics().throttled_ops.load(std::sync::atomic::Ordering::Relaxed), 2);
+    assert_eq!(client.lane.statistics().throttled_ops.load(Relaxed), 2);
 }
 
 #[test]
@@ -296,6 +324,37 @@ fn the_end_of_a_session_names_its_ephemerals_unless_told_otherwise() {
         assert!(database.tree().find("/e").is_none());
         assert_eq!((database.tree().digest(), database.digests().mismatches), (digest.tree, 0));
     }
+}
+
+#[test]
+fn the_end_of_a_session_takes_what_is_in_flight_with_it() {
+    let mut server = Server::new();
+    let (mut client, mut other) = (server.connect(), server.connect());
+    for path in ["/kept", "/deleted", "/passed-on"] {
+        client.write(&mut server, OpCode::CREATE, &create(path, 1));
+    }
+    server.flush();
+    client.write(&mut server, OpCode::SET_DATA, &set("/kept", "1"));
+    for path in ["/deleted", "/passed-on"] {
+        client.write(
+            &mut server,
+            OpCode::DELETE,
+            &set(path, "")[..path.len() + 4].iter().copied().chain([0xff; 4]).collect::<Vec<_>>(),
+        );
+    }
+    other.write(&mut server, OpCode::CREATE, &create("/passed-on", 1));
+    client.write(&mut server, OpCode::CREATE, &create("/new", 1));
+    client.write(&mut server, OpCode::CREATE, &create("/not-mine", 0));
+    client.write(&mut server, OpCode::CLOSE_SESSION, &[]);
+    let entry = Entry::decode(server.records.last().expect("the end")).expect("a txn");
+    assert_eq!(entry.txn, Txn::CloseSession(Some(vec!["/kept".into(), "/new".into()])));
+    drop(entry);
+    server.flush();
+    let database = server.database.read();
+    let left =
+        ["/kept", "/deleted", "/passed-on", "/new", "/not-mine"].map(|path| database.tree().find(path).is_some());
+    assert_eq!(left, [false, false, true, false, true]);
+    assert_eq!(database.digests().mismatches, 0);
 }
 
 #[test]

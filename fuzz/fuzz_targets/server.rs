@@ -21,7 +21,6 @@ use zkd::tree::{Tree, TreeOptions, TtlMarks};
 const RULES: ReceiveRules =
     ReceiveRules {
     large: LargeRequestRules { threshold: None, bytes_max: 0 },
-    sync_asks_leader: false,
     early: EarlyRules::NONE,
 };
 

@@ -313,8 +313,7 @@ impl TlsSide {
         }
         let value = setting.value.as_str();
         let done = match name {
-            "protocol" => versions(&[value.to_owned()], note)
-                .map(|v| self.protocol = v.into_iter().max()),
+            "protocol" => versions(&[value.to_owned()], note).map(|v| self.protocol = v.into_iter().max()),
             "enabledProtocols" => versions(&list(value), note).map(|v| self.enabled_protocols = Some(v)),
             "ciphersuites" => cipher_suites(&list(value), note).map(|v| self.cipher_suites = Some(v)),
             "clientAuth" => client_auth(value).map(|v| self.client_auth = v),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -26,8 +27,9 @@ pub(super) struct Carrier {
     words: WordDesk,
     /// Writes that came in during this turn of the thread.
     writes: Mutex<Vec<WriteRequest>>,
-    /// How many connections may still have theirs in it.
+    /// How many connections may still have theirs in it, and until when.
     turns_left: AtomicUsize,
+    turns_end: Mutex<Instant>,
     /// How many handshakes may still take a step in it, and those that have come too late for that.
     steps_left: AtomicUsize,
     steps: Mutex<VecDeque<Waker>>,
@@ -36,13 +38,17 @@ pub(super) struct Carrier {
 /// Connections that are polled, and such that arrive, before other tasks of the thread go on.
 const TURNS_MAX: usize = 256;
 
+/// How long all of them may take, once the first has begun: whoever can be answered without the owner may ask for much.
+const TURNS_TIME: Duration = Duration::from_millis(10);
+
 /// Steps of handshakes before all who are ready, and other tasks, go on: one takes milliseconds where keys are long.
 const STEPS_MAX: usize = 4;
 
 impl Carrier {
     pub(super) fn new(owner: Arc<dyn Owner>, words: WordDesk) -> Arc<Self> {
-        let (turns_left, steps_left) = Default::default();
-        Arc::new(Self { owner, words, writes: Mutex::default(), turns_left, steps_left, steps: Mutex::default() })
+        let turns_end = Mutex::new(Instant::now());
+        let (writes, turns_left, steps_left, steps) = Default::default();
+        Arc::new(Self { owner, words, writes, turns_left, turns_end, steps_left, steps })
     }
 
     /// Carries what `begin` makes of those that arrive. Never ends: those that are here may go on when nobody arrives any more.
@@ -54,6 +60,7 @@ impl Carrier {
         let mut connections = FuturesUnordered::new();
         let turn = |cx: &mut Context<'_>| {
             self.turns_left.store(TURNS_MAX, Relaxed);
+            *self.turns_end.lock() = Instant::now() + TURNS_TIME;
             self.grant_steps();
             for _ in 0..TURNS_MAX {
                 while let Poll::Ready(Some(())) = connections.poll_next_unpin(cx) {}
@@ -75,6 +82,7 @@ impl Carrier {
     /// of the thread is over.
     pub(super) fn grants_turn(&self) -> bool {
         let left = self.turns_left.load(Relaxed);
+        let left = if Instant::now() < *self.turns_end.lock() { left } else { 0 };
         self.turns_left.store(left.saturating_sub(1), Relaxed);
         left > 0
     }

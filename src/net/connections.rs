@@ -171,11 +171,7 @@ mod tests {
         per_address_max: 0,
         total_max: 0,
         outstanding_max: 1000,
-        receive: ReceiveRules {
-            large: LargeRequestRules { threshold: None, bytes_max: 0 },
-            sync_asks_leader: false,
-            early: EarlyRules::NONE,
-        },
+        receive: ReceiveRules { large: LargeRequestRules { threshold: None, bytes_max: 0 }, early: EarlyRules::NONE },
         sessionless_ms: 10_000,
         handshakes_max: u64::MAX,
         keep_alive: false,

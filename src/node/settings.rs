@@ -349,7 +349,6 @@ fn limits(config: &Config) -> ConnectionLimits {
                 threshold: config.large_request_threshold,
                 bytes_max: config.large_request_bytes_max,
             },
-            sync_asks_leader: config.is_distributed(),
             early: EarlyRules {
                 op_wait_max_ms: config.throttle.op_wait_max_ms,
                 // A server alone does not look twice.

@@ -214,7 +214,7 @@ impl Clients {
         }
         if valid {
             let heartbeat = self.admit(now, session, lane.id, timeout_ms);
-            wake.extend(lane.open(session, timeout_ms, heartbeat, read_only));
+            core.open_lane(now, Origin::Connect { lane, session, timeout_ms, heartbeat, read_only }, wake);
         } else {
             core.lanes.remove(lane.id);
             wake.extend(lane.refuse(read_only));
@@ -253,7 +253,7 @@ impl Clients {
             let path = path.map(std::borrow::Cow::into_owned);
             core.forwarded.push_sync(SyncRequest { origin, path });
         } else {
-            core.forwarded.push(session, xid, origin);
+            core.forwarded.push(session, xid, core.last_logged, origin);
         }
         let identities = Some(identities.to_vec());
         put(out, &Packet::Request(LearnerRequest { session, cxid: xid, op, body, identities }));
@@ -274,9 +274,12 @@ impl Clients {
             local.remove(session);
             return Some(ErrorCode::OK);
         }
-        // Without upgrading, the leader refuses it.
-        if !core.ensemble().local_sessions_upgrade || !makes_ephemeral(op, body) {
+        if !makes_ephemeral(op, body) {
             return None;
+        }
+        // An Apache leader would say that the session is over, which the client is not to hear.
+        if !core.ensemble().local_sessions_upgrade {
+            return Some(ErrorCode::EPHEMERAL_ON_LOCAL_SESSION);
         }
         let Session { timeout_ms, heartbeat, owner, .. } = local.remove(session)?;
         if let Some(SessionOwner::Connection(connection)) = owner {
@@ -312,7 +315,7 @@ impl Clients {
 
 /// Asks the leader to make a session.
 fn forward_session(core: &mut Core, session: SessionId, timeout_ms: i32, origin: Origin, out: &mut Vec<u8>) {
-    core.forwarded.push(session, 0, origin);
+    core.forwarded.push(session, 0, core.last_logged, origin);
     let mut body = Vec::with_capacity(4);
     body.int(timeout_ms);
     let op = OpCode::CREATE_SESSION;

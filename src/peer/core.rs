@@ -18,6 +18,7 @@ use crate::numbered::NumberedTable;
 use crate::pipeline::{
     Applied, Database, Forwarded, InFlight, Lane, LoadDatabase, Origin, SharedDatabase, Work, WriteRequest,
 };
+use crate::proto::ErrorCode;
 use crate::storage::Durable;
 use crate::storage::epochs::Epochs;
 use crate::txn::TxnHeader;
@@ -409,6 +410,18 @@ impl Core {
     pub(super) fn close_lane(&mut self, connection: Option<ConnectionId>, wake: &mut Vec<Waker>) {
         if let Some(lane) = connection.and_then(|connection| self.lanes.remove(connection)) {
             wake.extend(lane.lock().close());
+        }
+    }
+
+    /// Opens a connection for a session that is there, behind what that session has in flight: whoever has lost a connection
+    /// comes back to see what has become of its writes. `origin` is that connection.
+    pub(super) fn open_lane(&mut self, now: Now, origin: Origin, wake: &mut Vec<Waker>) {
+        let Origin::Connect { session, .. } = origin else { return };
+        let database = self.database.read();
+        if self.forwarded.has_of(session) {
+            self.forwarded.answer(ErrorCode::OK, origin, &database, now, wake);
+        } else {
+            self.in_flight.open(session, origin, &database, now, wake);
         }
     }
 

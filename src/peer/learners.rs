@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::core::Core;
 use super::standing::LearnerStanding;
-use crate::ids::{LinkId, Now, Sid, Zxid};
+use crate::ids::{Epoch, LinkId, Now, Sid, Zxid};
 use crate::zab::{Ensemble, LearnerInfo, Logged, Packet, Quorums};
 
 /// How far a learner has come (zab.md 3, 4, 6).
@@ -163,8 +163,12 @@ pub(super) fn sid_of(info: LearnerInfo) -> Option<Sid> {
     info.sid.and_then(|sid| u8::try_from(sid).ok()).map(Sid)
 }
 
-/// Why a learner knows too much to be let in, if it does.
+/// Why a learner knows too much to be let in, if it does. Behind the last epoch there is nobody to follow: believed, it would
+/// keep this server from leading ever again.
 pub(super) fn too_new(info: LearnerInfo, core: &Core) -> Option<String> {
+    if info.epoch == Epoch::MAX {
+        return Some(format!("it has promised the last epoch that there is, {}", info.epoch));
+    }
     let config_version = core.membership().newest().version();
     let is_newer = info.config_version > config_version;
     is_newer.then(|| format!("its configuration {:x} is newer than {config_version:x}", info.config_version))

@@ -36,8 +36,9 @@ impl Reading {
     ) {
         let known = self.local.sessions().get(greeting.session).is_some();
         let is_new = greeting.session == SessionId::NONE;
-        // With local sessions it may have been one of another server: it is over. Without, it may live on elsewhere.
-        let is_over = !is_new && !known && core.ensemble().local_sessions;
+        // With local sessions it may have been one of another server: it is over. Any other one may live on elsewhere.
+        let is_global = core.database.read().sessions().contains_key(&greeting.session);
+        let is_over = !is_new && !known && !is_global && core.ensemble().local_sessions;
         if core.stopping || greeting.read_only != Some(true) || !(is_new || known || is_over) {
             wake.extend(lane.lock().cut());
         } else if is_over {

@@ -101,8 +101,9 @@ impl Serving {
         }
         let tracked = self.sessions.track(now, session, timeout_ms);
         tracked.owner = Some(SessionOwner::Connection(lane.id));
-        wake.extend(lane.open(session, timeout_ms, Arc::clone(&tracked.heartbeat), read_only));
-        core.lanes.insert(Arc::clone(lane));
+        let (lane, heartbeat) = (Arc::clone(lane), Arc::clone(&tracked.heartbeat));
+        core.lanes.insert(Arc::clone(&lane));
+        core.open_lane(now, Origin::Connect { lane, session, timeout_ms, heartbeat, read_only }, wake);
         Ok(())
     }
 

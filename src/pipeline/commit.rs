@@ -78,9 +78,9 @@ pub enum Work {
         /// Who waits.
         origin: Origin,
     },
-    /// An error that waits for its turn: it is not a txn, but the client is answered in order.
-    Refused {
-        /// The error.
+    /// An answer that waits for its turn: it is of no txn, but the client is answered in order.
+    Answer {
+        /// Mostly an error.
         error: ErrorCode,
         /// Who waits.
         origin: Origin,
@@ -111,7 +111,7 @@ impl SyncRequest {
 impl Work {
     const fn origin(&self) -> &Origin {
         match self {
-            Self::Txn { origin, .. } | Self::Refused { origin, .. } | Self::Sync(SyncRequest { origin, .. }) => origin,
+            Self::Txn { origin, .. } | Self::Answer { origin, .. } | Self::Sync(SyncRequest { origin, .. }) => origin,
         }
     }
 }
@@ -119,8 +119,9 @@ impl Work {
 /// The writes that were sent to the leader and have not come back as txns, oldest first.
 ///
 /// A txn that comes back belongs to the oldest one if session and number agree (zab.md 7): the leader makes exactly one
-/// txn of each, in the order in which they were sent. Syncs come back in that order as well, and what is answered here
-/// waits for its turn.
+/// txn of each, in the order in which they were sent. One that had been proposed before is an older request's: some clients
+/// begin to number anew when they come back. Syncs come back in that order as well, and what is answered here waits for its
+/// turn.
 #[derive(Debug, Default)]
 pub struct Forwarded {
     queue: VecDeque<Expected>,
@@ -128,7 +129,8 @@ pub struct Forwarded {
 
 #[derive(Debug)]
 enum Expected {
-    Txn(SessionId, i32, Origin),
+    /// The txn of a session's request, behind another one.
+    Txn(SessionId, i32, Zxid, Origin),
     Sync(SyncRequest),
     /// The sync of an observer that learns from this server.
     Relayed(LinkId),
@@ -148,9 +150,15 @@ pub enum Synced {
 }
 
 impl Forwarded {
-    /// Notes a write that was sent.
-    pub fn push(&mut self, session: SessionId, cxid: i32, origin: Origin) {
-        self.queue.push_back(Expected::Txn(session, cxid, origin));
+    /// Notes a write that was sent when the last proposal was `last`.
+    pub fn push(&mut self, session: SessionId, cxid: i32, last: Zxid, origin: Origin) {
+        self.queue.push_back(Expected::Txn(session, cxid, last, origin));
+    }
+
+    /// Whether a write of this session has not come back.
+    #[must_use]
+    pub fn has_of(&self, session: SessionId) -> bool {
+        self.queue.iter().any(|expected| matches!(expected, Expected::Txn(of, ..) if *of == session))
     }
 
     /// Notes a sync that was sent.
@@ -202,7 +210,7 @@ impl Forwarded {
     pub fn oldest(&self) -> String {
         match self.queue.front() {
             None => "nothing".to_owned(),
-            Some(Expected::Txn(session, cxid, _)) => format!("a txn of session {session}, number {cxid}"),
+            Some(Expected::Txn(session, cxid, ..)) => format!("a txn of session {session}, number {cxid}"),
             Some(Expected::Sync(_)) => "a sync".to_owned(),
             Some(Expected::Relayed(_)) => "an observer's sync".to_owned(),
             Some(Expected::Answer(error, _)) => format!("an answer {error:?}"),
@@ -219,7 +227,7 @@ impl Forwarded {
     pub fn abandon(&mut self) {
         for expected in self.queue.drain(..) {
             match expected {
-                Expected::Txn(_, _, origin)
+                Expected::Txn(.., origin)
                 | Expected::Sync(SyncRequest { origin, .. })
                 | Expected::Answer(_, origin) => origin.abandon(),
                 Expected::Relayed(_) => {}
@@ -235,11 +243,13 @@ impl Forwarded {
 
     fn take(&mut self, header: &TxnHeader) -> Option<Origin> {
         let is_this = |expected: &mut Expected| match expected {
-            Expected::Txn(session, cxid, _) => (*session, *cxid) == (header.session, header.cxid),
+            Expected::Txn(session, cxid, last, _) => {
+                (*session, *cxid) == (header.session, header.cxid) && header.zxid > *last
+            }
             Expected::Sync(_) | Expected::Relayed(_) | Expected::Answer(..) => false,
         };
         match self.queue.pop_front_if(is_this) {
-            Some(Expected::Txn(_, _, origin)) => Some(origin),
+            Some(Expected::Txn(.., origin)) => Some(origin),
             Some(Expected::Sync(_) | Expected::Relayed(_) | Expected::Answer(..)) | None => None,
         }
     }
@@ -264,11 +274,21 @@ impl InFlight {
         self.queue.push_back(work);
     }
 
+    /// Opens a connection for a session: at once, or behind what this session has in flight.
+    pub fn open(&mut self, session: SessionId, origin: Origin, database: &Database, now: Now, wake: &mut Vec<Waker>) {
+        let of = session.0.to_be_bytes();
+        if self.queue.iter().any(|work| matches!(work, Work::Txn { body, .. } if body.starts_with(&of))) {
+            self.queue.push_back(Work::Answer { error: ErrorCode::OK, origin });
+        } else {
+            answer(&origin, database, now, wake, database.last_zxid(), ErrorCode::OK, |_| ());
+        }
+    }
+
     /// Answers a request that becomes no txn: at once, or behind what the same client has in flight.
     pub fn refuse(&mut self, error: ErrorCode, origin: Origin, database: &Database, now: Now, wake: &mut Vec<Waker>) {
         let lane = origin.lane().map(|lane| lane.id);
         if self.queue.iter().any(|work| work.origin().lane().map(|lane| lane.id) == lane) {
-            self.queue.push_back(Work::Refused { error, origin });
+            self.queue.push_back(Work::Answer { error, origin });
         } else {
             tell(&origin, database, None, error);
             answer(&origin, database, now, wake, database.last_zxid(), error, |_| ());
@@ -296,7 +316,7 @@ impl InFlight {
     /// Nobody waits any more: what is no txn is dropped.
     pub fn abandon(&mut self) {
         for work in &mut self.queue {
-            let (Work::Txn { origin, .. } | Work::Refused { origin, .. } | Work::Sync(SyncRequest { origin, .. })) =
+            let (Work::Txn { origin, .. } | Work::Answer { origin, .. } | Work::Sync(SyncRequest { origin, .. })) =
                 work;
             std::mem::replace(origin, Origin::Nobody).abandon();
         }
@@ -307,7 +327,7 @@ impl InFlight {
     pub fn txns(&self) -> impl Iterator<Item = (Zxid, &Bytes)> {
         self.queue.iter().filter_map(|work| match work {
             Work::Txn { zxid, body, .. } => Some((*zxid, body)),
-            Work::Refused { .. } | Work::Sync(_) => None,
+            Work::Answer { .. } | Work::Sync(_) => None,
         })
     }
 
@@ -331,7 +351,7 @@ impl InFlight {
                     keep(zxid, body);
                 }
                 Work::Sync(request) => request.answer(database, now, wake),
-                Work::Refused { error, origin } => {
+                Work::Answer { error, origin } => {
                     tell(&origin, database, None, error);
                     let zxid = database.last_zxid();
                     answer(&origin, database, now, wake, zxid, error, |_| ());
@@ -345,7 +365,7 @@ impl InFlight {
 fn ready(work: &Work, committed: Zxid) -> bool {
     match work {
         Work::Txn { zxid, .. } => *zxid <= committed,
-        Work::Refused { .. } | Work::Sync(_) => true,
+        Work::Answer { .. } | Work::Sync(_) => true,
     }
 }
 
@@ -438,5 +458,20 @@ fn answer(
             answer_waiting(database, lane, &mut state, now.steady_ms);
             wake.extend(state.take_waker());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// kazoo counts its requests anew on each connection.
+    #[test]
+    fn what_was_proposed_before_a_request_is_not_its_answer() {
+        let mut forwarded = Forwarded::default();
+        forwarded.push(SessionId(7), 1, Zxid(5), Origin::Nobody);
+        let txn = |zxid| TxnHeader { session: SessionId(7), cxid: 1, zxid: Zxid(zxid), time_ms: 0, op: OpCode::CREATE };
+        assert!(forwarded.take(&txn(5)).is_none() && forwarded.has_of(SessionId(7)));
+        assert!(forwarded.take(&txn(6)).is_some() && forwarded.is_empty());
     }
 }

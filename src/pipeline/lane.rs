@@ -214,8 +214,6 @@ pub struct LargeRequestRules {
 pub struct ReceiveRules {
     /// How many bytes of large requests may be in flight.
     pub large: LargeRequestRules,
-    /// Whether a sync has to ask a leader. A server without others has nothing to catch up with.
-    pub sync_asks_leader: bool,
     /// What is refused before anybody is asked.
     pub early: EarlyRules,
 }
@@ -489,6 +487,12 @@ impl LaneState {
         is_too_much
     }
 
+    /// Nothing more is taken; whoever has the connection wakes it.
+    pub(super) fn close_unwoken(&mut self) {
+        let waker = self.close();
+        self.waker = waker;
+    }
+
     pub(super) fn push_event(&mut self, frame: &[u8]) {
         if self.phase != LanePhase::Open || self.is_too_much(frame.len()) {
             return;
@@ -578,7 +582,7 @@ pub fn receive(
     if refusal == Some(Refusal::Throttled) {
         lane.statistics.throttled_ops.fetch_add(1, Relaxed);
     }
-    let asks_owner = header.op.kind() == OpKind::Write || (header.op == OpCode::SYNC && rules.sync_asks_leader);
+    let asks_owner = header.op.kind() == OpKind::Write || header.op == OpCode::SYNC;
     if asks_owner && refusal.is_none() {
         let queue = state.queue.get_or_insert_default();
         queue.waiting_bytes += body.len();

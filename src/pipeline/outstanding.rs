@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
+use hashbrown::{HashMap, HashSet};
 
 use crate::ids::{SessionId, Zxid};
 use crate::proto::{AclBytes, Perms};
@@ -87,11 +87,20 @@ struct Record {
     digest: u64,
 }
 
+impl Record {
+    /// Who will own the znode, as it is stored; 0 is nobody.
+    fn owner(&self) -> i64 {
+        self.znode.as_ref().map_or(0, |znode| znode.stat.owner)
+    }
+}
+
 /// All changes that are proposed and not yet applied, the last of each path.
 #[derive(Debug)]
 pub struct Outstanding {
     by_path: HashMap<Arc<str>, Record, FixedState>,
     by_zxid: VecDeque<(Zxid, Arc<str>)>,
+    /// Those of znodes that will have an owner, by owner: many sessions may end at once.
+    owned: HashMap<i64, HashSet<Arc<str>, FixedState>, FixedState>,
     /// The tree digest after all of them.
     digest: u64,
     /// What to put back if the multi under way fails; empty outside of one.
@@ -113,6 +122,7 @@ impl Outstanding {
         Self {
             by_path: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             by_zxid: VecDeque::new(),
+            owned: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             digest,
             undo: Vec::new(),
             in_multi: false,
@@ -144,6 +154,7 @@ impl Outstanding {
     ) {
         let digest = after.as_mut().map_or(0, |znode| znode.digest(tree, path));
         let record = Record { zxid, znode: after, digest };
+        let owner = record.owner();
         let (key, old) = match self.by_path.entry_ref(path) {
             EntryRef::Occupied(mut entry) => (Arc::clone(entry.key()), Some(entry.insert(record))),
             EntryRef::Vacant(entry) => (Arc::clone(entry.insert_entry_with_key(path.into(), record).key()), None),
@@ -154,10 +165,27 @@ impl Outstanding {
             (None, Some(FutureContents::New(_)) | None) => 0,
         };
         self.digest = self.digest.wrapping_sub(gone).wrapping_add(digest);
+        self.change_owner(&key, old.as_ref().map_or(0, Record::owner), owner);
         if self.in_multi {
             self.undo.push((Arc::clone(&key), old));
         }
         self.by_zxid.push_back((zxid, key));
+    }
+
+    fn change_owner(&mut self, path: &Arc<str>, before: i64, after: i64) {
+        if before == after {
+            return;
+        }
+        if let EntryRef::Occupied(mut owned) = self.owned.entry_ref(&before) {
+            owned.get_mut().remove(path);
+            if owned.get().is_empty() {
+                owned.remove();
+            }
+        }
+        if after != 0 {
+            let hasher = self.owned.hasher().clone();
+            self.owned.entry(after).or_insert_with(|| HashSet::with_hasher(hasher)).insert(Arc::clone(path));
+        }
     }
 
     /// Begins a multi: what follows can be taken back.
@@ -176,10 +204,12 @@ impl Outstanding {
     pub(super) fn roll_back(&mut self, to: &Savepoint) {
         self.in_multi = false;
         while let Some((path, old)) = self.undo.pop() {
-            match old {
-                Some(old) => self.by_path.insert(path, old),
+            let owner = old.as_ref().map_or(0, Record::owner);
+            let undone = match old {
+                Some(old) => self.by_path.insert(Arc::clone(&path), old),
                 None => self.by_path.remove(&path),
             };
+            self.change_owner(&path, undone.as_ref().map_or(0, Record::owner), owner);
         }
         self.by_zxid.truncate(to.changes);
         self.digest = to.digest;
@@ -191,7 +221,8 @@ impl Outstanding {
             if let EntryRef::Occupied(entry) = self.by_path.entry_ref(&*path)
                 && entry.get().zxid <= zxid
             {
-                entry.remove();
+                let owner = entry.remove().owner();
+                self.change_owner(&path, owner, 0);
             }
         }
     }
@@ -207,11 +238,12 @@ impl Outstanding {
         // One that is being deleted may be there again, and be somebody else's.
         let stays = |record: &Record| record.znode.as_ref().is_some_and(is_mine);
         paths.retain(|path| self.by_path.get(path.as_str()).is_none_or(stays));
-        for (path, record) in &self.by_path {
-            if stays(record) && !paths.iter().any(|known| **known == **path) {
-                paths.push(path.to_string());
-            }
-        }
+        let will_be = self.owned.get(&session.0).into_iter().flatten();
+        let is_new = |path: &&Arc<str>| {
+            let was = tree.find(path).map(ZnodeRef::owner);
+            was != Some(Owner::Session(session)) && self.by_path.get(&**path).is_some_and(stays)
+        };
+        paths.extend(will_be.filter(is_new).map(ToString::to_string));
         paths
     }
 }

@@ -18,7 +18,7 @@ use crate::path;
 use crate::proto::{
     AclBytes, CheckVersion, Create, CreateMode, ErrorCode, MultiOp, OpCode, Perms, Reconfig, Request, SetAcl, SetData,
 };
-use crate::tree::{Contents, Owner, StoredStat, TTL_MAX_MS, Tree, limits_root};
+use crate::tree::{Contents, Owner, StoredStat, TTL_MAX_MS, Tree, ZnodeRef, limits_root};
 use crate::txn::{CreateKind, CreateTxn, SetAclTxn, SetDataTxn, Txn, TxnDigest, TxnHeader};
 
 pub use harm::refuse_harm;
@@ -134,11 +134,11 @@ impl Prepare {
             }
             Err(_) => return Prepared::Refused(ErrorCode::MARSHALLING),
         };
-        // Before it prepares the parts, the reference looks at all their paths, and does not come to the txn.
+        // Before it prepares the parts, the reference looks at all their paths, when it has taken the zxid.
         if let Request::Multi(ops) = &request
             && ops.iter().any(|op| op.path().is_none())
         {
-            return Prepared::Refused(ErrorCode::MARSHALLING);
+            return self.refuse(now, tree, asker.session, asker.cxid, ErrorCode::MARSHALLING);
         }
         // A record holds what the request does: so much room, and the arena is not copied while it grows.
         self.arena.reserve(body.len() + RECORD_BYTES);
@@ -505,6 +505,14 @@ impl Prepare {
         let znode = self.outstanding.find(asked.tree, path).ok_or(ErrorCode::NO_NODE)?;
         if znode.num_children > 0 {
             return Err(ErrorCode::NOT_EMPTY);
+        }
+        // Who chose it has not seen what is in flight: it may have become another znode, or live on.
+        let was_due = |was: ZnodeRef<'_>| {
+            let (was, will_be) = (was.stored_stat(), &znode.stat);
+            (was.czxid, was.mtime, was.owner) == (will_be.czxid, will_be.mtime, will_be.owner)
+        };
+        if !asked.tree.find(path).is_some_and(was_due) {
+            return Err(ErrorCode::BAD_VERSION);
         }
         if let Owner::Session(_) = Owner::from_stored(znode.stat.owner, asked.tree.options().ttl_marks) {
             return Err(ErrorCode::BAD_VERSION);

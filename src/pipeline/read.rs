@@ -68,7 +68,7 @@ pub(super) fn answer(
 fn refuse(lane: &Lane, state: &mut LaneState, request: &ReadRequest<'_>, now_ms: u64) {
     let header = ReplyHeader { xid: request.header.xid, zxid: Zxid(-1), error: ErrorCode::UNIMPLEMENTED };
     state.push_reply(lane.statistics(), READ, (request.header.op, request.received_ms, now_ms), header, |_| ());
-    let _unwoken = state.close();
+    state.close_unwoken();
 }
 
 /// Returns how many bytes of data or names the reply tells.

@@ -310,7 +310,8 @@ fn what_is_above_a_database_from_the_leader_is_forgotten_behind_a_gap_and_behind
         (plan.snapshots, plan.logs, plan.cut)
     };
     let disk = MemoryDisk::new();
-    let behind = |records: &[i64]| (HEADER_LENGTH + records.iter().map(|zxid| record(*zxid).len()).sum::<usize>()) as u64;
+    let behind =
+        |records: &[i64]| (HEADER_LENGTH + records.iter().map(|zxid| record(*zxid).len()).sum::<usize>()) as u64;
     let name = log(&disk, &[1, 2, 7, 8]);
     assert_eq!(plan(&disk, 7), (vec![], vec![], Some((name.clone(), behind(&[1, 2, 7])))));
     assert_eq!(plan(&disk, 5), (vec![], vec![], Some((name.clone(), behind(&[1, 2])))));

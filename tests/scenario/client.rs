@@ -38,11 +38,8 @@ pub(crate) struct ServerLane {
     input: BytesMut,
 }
 
-const RULES: ReceiveRules = ReceiveRules {
-    large: LargeRequestRules { threshold: None, bytes_max: 0 },
-    sync_asks_leader: true,
-    early: EarlyRules::NONE,
-};
+const RULES: ReceiveRules =
+    ReceiveRules { large: LargeRequestRules { threshold: None, bytes_max: 0 }, early: EarlyRules::NONE };
 
 fn framed(body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut frame = vec![0; 4];

@@ -19,11 +19,8 @@ pub(crate) struct ServerLane {
     input: BytesMut,
 }
 
-const RULES: ReceiveRules = ReceiveRules {
-    large: LargeRequestRules { threshold: None, bytes_max: 0 },
-    sync_asks_leader: true,
-    early: EarlyRules::NONE,
-};
+const RULES: ReceiveRules =
+    ReceiveRules { large: LargeRequestRules { threshold: None, bytes_max: 0 }, early: EarlyRules::NONE };
 
 impl World {
     pub(crate) fn client_connected(&mut self, conn: ConnId) {

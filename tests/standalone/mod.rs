@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Waker;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -21,11 +22,8 @@ use zkd::storage::epochs::Epochs;
 use zkd::storage::recovery::RecoveryOptions;
 use zkd::tree::{Tree, TreeOptions};
 
-pub(crate) const NO_LIMIT: ReceiveRules = ReceiveRules {
-    large: LargeRequestRules { threshold: None, bytes_max: 0 },
-    sync_asks_leader: false,
-    early: EarlyRules::NONE,
-};
+pub(crate) const NO_LIMIT: ReceiveRules =
+    ReceiveRules { large: LargeRequestRules { threshold: None, bytes_max: 0 }, early: EarlyRules::NONE };
 
 /// How a server alone prepares txns.
 pub(crate) fn prepare_rules(auth: Arc<AuthRules>) -> PrepareRules {
@@ -94,7 +92,9 @@ impl Server {
     }
 
     pub(crate) fn give(&mut self, input: Input) {
-        self.peer.handle(self.now, input, &mut Vec::new());
+        let mut wake = Vec::new();
+        self.peer.handle(self.now, input, &mut wake);
+        wake.into_iter().for_each(Waker::wake);
         while let Some(output) = self.peer.poll_output() {
             match output {
                 Output::Append(txns) => {

@@ -1,6 +1,5 @@
 //! Who a connection is: what it says of that is answered at once.
 
-
 use super::{Lane, LaneState};
 use crate::auth::{Identities, Identity, Meant};
 use crate::ids::Zxid;
