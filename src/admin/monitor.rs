@@ -233,9 +233,10 @@ fn gauges(view: &View, report: &Report) -> Vec<Gauge> {
     rows.map(|(name, value)| (name, Some(value))).into()
 }
 
-/// How long the server has run, ms.
+/// How long the server has run, ms; of a member how long it has had its role.
 pub(super) fn uptime_ms(view: &View) -> u64 {
-    view.clock.now().steady_ms.saturating_sub(view.facts.started_ms)
+    let began_ms = view.facts.started_ms.max(view.standing.read().since_ms);
+    view.clock.now().steady_ms.saturating_sub(began_ms)
 }
 
 /// Limits and usage of all quotas below each child of the root (NO-22).

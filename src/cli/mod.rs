@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
     args_conflicts_with_subcommands = true,
     after_help = "Exit codes: 0 stopped as asked, 1 unexpected error (the log or port failed, data that cannot be used), \
                   2 bad command line or configuration, 3 data directories that cannot be used, \
-                  10 the first snapshot cannot be written."
+                  4 the admin server's port cannot be had, 14 the election port cannot be had, 10 the first snapshot cannot be written."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -1,6 +1,6 @@
 //! The admin server and the provider of metrics; and what the reference takes for system properties.
 
-use super::{Config, Place, Setting, TlsSide};
+use super::{Config, Place, Setting, TlsSide, is_toml};
 
 /// The keys of the admin server. Defaults are the reference's (CF-28, CF-29, CF-31, CF-32).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,6 +136,13 @@ const PARSED_PREFIXES: [&str; 7] =
 /// What stands in place of a secret.
 const HIDDEN: &str = "(hidden)";
 
+/// Settings of a TOML file as they would stand in zoo.cfg: there a value may go over several lines, or share one with others.
+pub(super) fn as_lines(settings: &[Setting]) -> String {
+    let line =
+        |setting: &Setting| format!("{}={}\n", setting.key, if setting.is_secret() { HIDDEN } else { &setting.value });
+    settings.iter().map(line).collect()
+}
+
 impl Config {
     /// Remembers a setting that is a system property to the reference.
     pub(super) fn note_property(&mut self, setting: &Setting) {
@@ -149,8 +156,8 @@ impl Config {
 
     /// Takes a secret out of the text that operators can ask for, with the lines that it goes on in.
     pub(super) fn hide_secret(&mut self, setting: &Setting) {
-        let Place::Line(_, number) = &setting.place else { return };
-        if !setting.is_secret() {
+        let Place::Line(file, number) = &setting.place else { return };
+        if !setting.is_secret() || is_toml(file) {
             return;
         }
         let mut lines: Vec<String> = self.shown_text.split_inclusive('\n').map(str::to_owned).collect();
@@ -188,6 +195,9 @@ mod tests {
             ("zookeeper.ssl.keyStore.password", "(hidden)"),
         ];
         assert_eq!(properties, expected);
+        let text = "dataDir = \"/d\"\nssl.keyStore = { password = [\n\"ab\",\n\"cd\"] }\n";
+        let config = Config::parse("zkd.toml", text, &[]).expect("good");
+        assert_eq!(config.shown_text, "dataDir=/d\nssl.keyStore.password=(hidden)\n");
     }
 
     #[test]

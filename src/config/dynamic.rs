@@ -1,7 +1,7 @@
 //! What a server writes down about the members (storage.md 9, EN-25, EN-26): the dynamic file that names them, and its own
 //! configuration, which from then on says where that file is instead of who they are.
 
-use super::{ConfigError, Members, properties, tomlfile};
+use super::{ConfigError, Members, is_toml, properties, tomlfile};
 
 /// What a dynamic file holds: the lines of `text`, which is what servers send each other, in their order as texts, with no
 /// line end behind the last one. Where the name of the file has the version, it must not stand inside.
@@ -19,7 +19,7 @@ pub fn dynamic_file(text: &str, with_version: bool) -> String {
 /// When somebody has made a TOML file unreadable since it was read.
 pub fn point_at(file: &str, text: &str, dynamic_file: &str, own_client: bool) -> Result<String, ConfigError> {
     let moves = |key: &str| moves(key, own_client);
-    if file.ends_with(".toml") {
+    if is_toml(file) {
         return tomlfile::replace(file, text, moves, (DYNAMIC_FILE, dynamic_file));
     }
     let mut text = properties::without(text, moves);

@@ -293,6 +293,11 @@ impl Setting {
     }
 }
 
+/// Whether a file of this name is TOML.
+fn is_toml(file: &str) -> bool {
+    file.ends_with(".toml")
+}
+
 impl Config {
     /// The defaults for a server that is started without any file: port 2181, `./zkd-data`.
     #[must_use]
@@ -307,8 +312,8 @@ impl Config {
     /// See [`ConfigError`].
     pub fn parse(file: &str, text: &str, overrides: &[(String, String)]) -> Result<Self, ConfigError> {
         let settings = survey::settings(file, text)?;
-        let mut config =
-            Self { text: text.to_owned(), shown_text: text.to_owned(), data_dir: PathBuf::new(), ..Self::bare() };
+        let shown_text = if is_toml(file) { admin::as_lines(&settings) } else { text.to_owned() };
+        let mut config = Self { text: text.to_owned(), shown_text, data_dir: PathBuf::new(), ..Self::bare() };
         config.apply(settings)?;
         config.override_with(overrides)?;
         config.check(file)?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Config, ConfigError, Setting, keys, properties, tomlfile};
+use super::{Config, ConfigError, Setting, is_toml, keys, properties, tomlfile};
 
 /// What becomes of a setting.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,7 +33,7 @@ impl Config {
 
 /// Reads a file's settings: TOML if its name ends in `.toml`, else zoo.cfg.
 pub(super) fn settings(file: &str, text: &str) -> Result<Vec<Setting>, ConfigError> {
-    if file.ends_with(".toml") { tomlfile::parse(file, text) } else { properties::parse(file, text) }
+    if is_toml(file) { tomlfile::parse(file, text) } else { properties::parse(file, text) }
 }
 
 fn judge(setting: &Setting) -> Verdict {

@@ -24,6 +24,8 @@ use crate::txn::TxnDigest;
 
 /// How long to wait for another snapshot to be finished.
 const BUSY_MAX: Duration = Duration::from_secs(60);
+/// Enough to tell how a snapshot is compressed.
+const MAGIC_BYTES: u64 = 8;
 /// How often to look.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -92,9 +94,15 @@ impl OwnBackups {
         }
     }
 
-    fn read(&self, source: Box<dyn Read + Send>) -> Result<LoadDatabase, BackupError> {
+    /// In any form that [`Backups::take`] gives it out; the reference takes plain ones alone.
+    fn read(&self, mut source: Box<dyn Read + Send>) -> Result<LoadDatabase, BackupError> {
         let mut load = LoadDatabase::new(self.tree);
-        let trailer = read_snapshot(source, Compression::Plain, "what was sent", &mut load).map_err(failed)?;
+        let mut head = Vec::new();
+        (&mut source).take(MAGIC_BYTES).read_to_end(&mut head).map_err(failed)?;
+        let is_so = |compression: &Compression| head.starts_with(compression.magic());
+        let compression = [Compression::Gz, Compression::Snappy].into_iter().find(is_so).unwrap_or_default();
+        let source = head.as_slice().chain(source);
+        let trailer = read_snapshot(source, compression, "what was sent", &mut load).map_err(failed)?;
         let zxid = trailer.last_zxid.or_else(|| trailer.end_zxid()).unwrap_or(Zxid::ZERO);
         if zxid.0 < 0 || zxid.epoch() == Epoch::MAX {
             return Err(failed(format!("its last zxid is {zxid}, and there is no epoch behind that")));

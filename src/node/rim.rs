@@ -117,7 +117,11 @@ impl Rim {
             Output::Standing(standing) => {
                 self.clients.serving.store(standing.serves, Relaxed);
                 self.times.stands(Instant::now(), standing.mode);
-                *self.standing.write() = standing;
+                let before = std::mem::replace(&mut *self.standing.write(), standing);
+                // To the reference, each role is another server.
+                if self.standing.read().since_ms > before.since_ms {
+                    self.clients.statistics.reset();
+                }
             }
             Output::Fail(reason) => self.fail(reason),
             Output::Notify(..)
@@ -348,7 +352,8 @@ pub(super) fn report(
             owner.send(Input::DiskFull(false));
         }
         LogReport::Failed(reason) => {
-            let _said_before = failures.try_send(format!("the transaction log failed: {reason}"));
+            let _said_before =
+                failures.try_send(format!("the transaction log failed, so that nothing can be made durable: {reason}"));
         }
     })
 }

@@ -77,7 +77,7 @@ pub enum ServerError {
     #[error("cannot listen for elections: {0}")]
     Election(#[source] io::Error),
     /// The server cannot go on: the log cannot be written any more, or the machine says why.
-    #[error("{0}; the server stops, since nothing can be made durable")]
+    #[error("{0}; the server stops")]
     Failed(String),
     /// The admin server's port cannot be had. For members of an ensemble that is only a warning.
     #[error("unable to start the admin server: {0}; give it another admin.serverPort, or set admin.enableServer=false")]

@@ -115,21 +115,28 @@ impl Snapshots {
     }
 }
 
-/// Removes what the newest `keep` snapshots do not need (ST-17).
+/// Removes what the newest `keep` snapshots do not need (ST-17). One file that cannot be read or removed keeps none of the
+/// others.
 ///
 /// # Errors
 /// Those of the disk.
 pub(super) fn purge_old(disk: &dyn Disk, keep: usize) -> io::Result<()> {
     let mut snapshots = Vec::new();
     for file in list_snapshots(disk)? {
-        let whole = looks_whole(disk, &file)?;
+        let whole = looks_whole(disk, &file).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a snapshot that autopurge cannot read counts for none");
+            false
+        });
         snapshots.push((file, whole));
     }
     let old = purge(&snapshots, &list_logs(disk)?, keep, None);
     for (dir, names) in [(Dir::Snapshots, &old.snapshots), (Dir::Logs, &old.logs)] {
         for name in names {
-            disk.remove(dir, name)?;
-            tracing::info!(name, "removed by autopurge");
+            match disk.remove(dir, name) {
+                Ok(()) => tracing::info!(name, "removed by autopurge"),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(name, %error, "autopurge cannot remove this"),
+            }
         }
     }
     Ok(())

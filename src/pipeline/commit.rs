@@ -449,8 +449,8 @@ fn answer(
                 return;
             }
             let header = ReplyHeader { xid: *xid, zxid, error };
-            let kind = Some(Advanced::updatelatency);
-            state.push_reply(lane.statistics(), kind, (*op, *received_ms, now.steady_ms), header, record);
+            let kind = if *op == OpCode::SYNC { Advanced::readlatency } else { Advanced::updatelatency };
+            state.push_reply(lane.statistics(), Some(kind), (*op, *received_ms, now.steady_ms), header, record);
             if *op == OpCode::CLOSE_SESSION {
                 wake.extend(state.close());
                 return;

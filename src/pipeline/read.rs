@@ -359,7 +359,7 @@ impl<'a> Reader<'a> {
     fn tell(&self, state: &mut LaneState, event: EventType, path: &str) {
         let mut frame = Vec::new();
         put_event(&mut frame, Zxid(-1), event, path);
-        self.lane.statistics().notified(frame.len());
+        self.lane.statistics().notified(1, frame.len());
         state.push_event(&frame);
     }
 }

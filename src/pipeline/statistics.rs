@@ -115,7 +115,7 @@ impl ServerStatistics {
     }
 
     /// Counts an event: so many watches, and so many bytes to those who may know of it.
-    pub fn fired(&self, event: EventType, watches: usize, bytes: usize) {
+    pub fn fired(&self, event: EventType, watches: usize, (told, bytes): (usize, usize)) {
         let kind = match event {
             EventType::Created => Basic::node_created_watch_count,
             EventType::Deleted => Basic::node_deleted_watch_count,
@@ -123,12 +123,13 @@ impl ServerStatistics {
             EventType::ChildrenChanged => Basic::node_children_watch_count,
         };
         self.metrics.sample(kind, watches as u64);
-        self.notified(bytes);
+        self.notified(told, bytes);
     }
 
-    /// Counts bytes of events.
-    pub fn notified(&self, bytes: usize) {
-        self.metrics.count(Counter::watch_bytes, bytes as u64);
+    /// Counts events that go out, in frames of so many bytes in all, with their lengths in front, which are not counted.
+    pub fn notified(&self, told: usize, bytes: usize) {
+        self.packets_sent.fetch_add(told as u64, Relaxed);
+        self.metrics.count(Counter::watch_bytes, (bytes - 4 * told) as u64);
     }
 
     /// Counts a frame that went out and is no reply to a request.

@@ -63,8 +63,12 @@ pub fn list_snapshots(disk: &dyn Disk) -> io::Result<Vec<SnapshotFile>> {
 /// A compressed file that was cut short passes, so this is no proof (storage.md 8).
 ///
 /// # Errors
-/// Those of the disk.
+/// Those of the disk, with the file's name.
 pub fn looks_whole(disk: &dyn Disk, file: &SnapshotFile) -> io::Result<bool> {
+    has_its_ends(disk, file).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.name)))
+}
+
+fn has_its_ends(disk: &dyn Disk, file: &SnapshotFile) -> io::Result<bool> {
     let size = disk.size(Dir::Snapshots, &file.name)?;
     let (offset, expected) = match file.compression {
         Compression::Plain if size < PLAIN_BYTES_MIN => return Ok(false),

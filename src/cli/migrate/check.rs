@@ -88,6 +88,10 @@ fn sort_keys(survey: &[(String, Verdict)], report: &mut Report) {
         if BARE.contains(&key.as_str()) {
             report.notes.push(format!("{key}: Apache does not read this from the file, only as -D{key}; zkd does"));
         }
+        if key.starts_with("zookeeper.") {
+            let text = "to Apache this means nothing in the file, where keys have no prefix; zkd obeys it";
+            report.notes.push(format!("{key}: {text}"));
+        }
     }
     let jvm = "what the JVM gets as -Dzookeeper.KEY=VALUE (SERVER_JVMFLAGS, JAVA_OPTS) belongs into the file; give it \
                here with --set KEY=VALUE";
