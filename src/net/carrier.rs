@@ -41,8 +41,8 @@ const TURNS_MAX: usize = 256;
 /// How long all of them may take, once the first has begun: whoever can be answered without the owner may ask for much.
 const TURNS_TIME: Duration = Duration::from_millis(10);
 
-/// Steps of handshakes before all who are ready, and other tasks, go on: one takes milliseconds where keys are long.
-const STEPS_MAX: usize = 4;
+/// Steps of handshakes before all who are ready, and other tasks, go on: each takes milliseconds.
+const STEPS_MAX: usize = 1;
 
 impl Carrier {
     pub(super) fn new(owner: Arc<dyn Owner>, words: WordDesk) -> Arc<Self> {
