@@ -1,8 +1,11 @@
 //! The command line: the server by default, tools as subcommands.
 
 pub mod bench;
+mod container;
 mod logging;
 pub mod migrate;
+mod names;
+mod script;
 mod serve;
 mod status;
 
@@ -32,17 +35,36 @@ struct Cli {
 enum Tool {
     /// Tell whether a server serves, and in which mode.
     Status(status::StatusArgs),
+    /// Start, stop or ask a server of this machine, as zkServer.sh does.
+    Server(ServerArgs),
+    /// Write zoo.cfg and myid out of the variables ZOO_*, and run a command, as Apache's container image does.
+    Container(container::ContainerArgs),
     /// Come from Apache ZooKeeper.
     Migrate(migrate::MigrateArgs),
     /// Drive any ZooKeeper server and tell what it costs.
     Bench(Box<bench::BenchArgs>),
 }
 
-/// Runs what the command line asks for.
+#[derive(Debug, clap::Args)]
+struct ServerArgs {
+    /// [--config DIR] start|start-foreground|stop|version|restart|status|print-cmd [CFG].
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ACTION")]
+    words: Vec<String>,
+}
+
+/// Runs what the command line asks for, or the script of Apache's that it is called by the name of.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(code) = names::run_as_called() {
+        return code;
+    }
     match Cli::try_parse() {
         Ok(Cli { tool: Some(Tool::Status(args)), .. }) => status::run(&args),
+        Ok(Cli { tool: Some(Tool::Server(args)), .. }) => {
+            let called = names::called().unwrap_or_default();
+            script::server::run(&called, "zkd server", args.words)
+        }
+        Ok(Cli { tool: Some(Tool::Container(args)), .. }) => container::run(&args),
         Ok(Cli { tool: Some(Tool::Migrate(args)), .. }) => migrate::run(&args),
         Ok(Cli { tool: Some(Tool::Bench(args)), .. }) => bench(&args),
         Ok(Cli { tool: None, serve }) => serve::run(&serve),

@@ -24,6 +24,9 @@ pub(super) struct ServeArgs {
     /// As the reference takes them: a configuration file, or PORT DATADIR [TICKTIME] [MAXCNXNS].
     #[arg(value_name = "CONFIG | PORT DATADIR", num_args = 0..=4)]
     positional: Vec<String>,
+    /// In a session of its own: what `zkd server start` starts.
+    #[arg(long, hide = true)]
+    own_session: bool,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -36,6 +39,10 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(args: &ServeArgs) -> ExitCode {
+    if args.own_session {
+        // Whoever begins a group has one already, and no terminal to lose.
+        let _has_one = rustix::process::setsid();
+    }
     let configured = logging::start(&args.log).and_then(|()| configure(args));
     let settings = match configured.and_then(|config| Ok(Settings::from_config(&config)?)) {
         Ok(settings) => settings,

@@ -1,6 +1,6 @@
 //! `zkd status`: what `zkServer.sh status` prints (TO-03).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,10 +31,10 @@ pub(super) struct StatusArgs {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where clients connect.
-struct Place {
-    host: String,
-    port: u16,
-    tls: Option<Tls>,
+pub(super) struct Place {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) tls: Option<Tls>,
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the command is for")]
@@ -62,7 +62,7 @@ pub(super) fn run(args: &StatusArgs) -> ExitCode {
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the command is for")]
-fn not_running() -> ExitCode {
+pub(super) fn not_running() -> ExitCode {
     println!("Error contacting service. It is probably not running.");
     ExitCode::FAILURE
 }
@@ -78,18 +78,30 @@ fn place(args: &StatusArgs) -> anyhow::Result<Place> {
 
 /// The port without TLS, if there is one, as zkServer.sh does it.
 fn place_of(config: &Config) -> anyhow::Result<Place> {
-    let here = |host: &Option<String>| host.clone().unwrap_or_else(|| "localhost".to_owned());
     if let Some(port) = config.client_port {
         return Ok(Place { host: here(&config.client_host), port, tls: None });
     }
+    secure_place_of(config)
+}
+
+/// The port with TLS of the server that this file configures.
+pub(super) fn secure_place(file: &Path, overrides: &[(String, String)]) -> anyhow::Result<Place> {
+    secure_place_of(&load(Some(file), overrides)?)
+}
+
+fn secure_place_of(config: &Config) -> anyhow::Result<Place> {
     let port = config.tls.client_port.context("the file names no client port")?;
     // All addresses of this host, if it says so.
     let host = config.tls.client_host.clone().filter(|host| host != "0.0.0.0");
     Ok(Place { host: here(&host), port, tls: Some(Tls::for_own_clients_port(&config.tls.client)?) })
 }
 
+fn here(host: &Option<String>) -> String {
+    host.clone().unwrap_or_else(|| "localhost".to_owned())
+}
+
 /// The line with the mode, if the server says one.
-fn ask(place: &Place) -> anyhow::Result<Option<String>> {
+pub(super) fn ask(place: &Place) -> anyhow::Result<Option<String>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(async {
         let socket = timeout(PATIENCE, TcpStream::connect((&*place.host, place.port))).await.context("connect")??;

@@ -16,3 +16,4 @@ pub use clock::SystemClock;
 pub use owner::OwnerHandle;
 pub use server::{Server, ServerError};
 pub use settings::{MetricsSettings, Settings, SettingsError};
+pub use snapshots::old_files;

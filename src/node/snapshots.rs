@@ -14,7 +14,7 @@ use crate::peer::{Input, SnapshotStart};
 use crate::pipeline::SharedDatabase;
 use crate::storage::compression::Compression;
 use crate::storage::log_files::list_logs;
-use crate::storage::retention::purge;
+use crate::storage::retention::{Purge, purge};
 use crate::storage::snapshot::Trailer;
 use crate::storage::snapshot_files::{SnapshotFile, list_snapshots, looks_whole, write_snapshot};
 use crate::storage::{Dir, Disk, Durable};
@@ -115,21 +115,28 @@ impl Snapshots {
     }
 }
 
-/// Removes what the newest `keep` snapshots do not need (ST-17). One file that cannot be read or removed keeps none of the
-/// others.
+/// What the newest `keep` snapshots do not need (ST-17). One that cannot be read counts for none.
 ///
 /// # Errors
 /// Those of the disk.
-pub(super) fn purge_old(disk: &dyn Disk, keep: usize) -> io::Result<()> {
+pub fn old_files(disk: &dyn Disk, keep: usize) -> io::Result<Purge> {
     let mut snapshots = Vec::new();
     for file in list_snapshots(disk)? {
         let whole = looks_whole(disk, &file).unwrap_or_else(|error| {
-            tracing::warn!(%error, "a snapshot that autopurge cannot read counts for none");
+            tracing::warn!(%error, "a snapshot that cannot be read counts for none that is to be kept");
             false
         });
         snapshots.push((file, whole));
     }
-    let old = purge(&snapshots, &list_logs(disk)?, keep, None);
+    Ok(purge(&snapshots, &list_logs(disk)?, keep, None))
+}
+
+/// Removes it, as far as that can be done.
+///
+/// # Errors
+/// Those of the disk.
+pub(super) fn purge_old(disk: &dyn Disk, keep: usize) -> io::Result<()> {
+    let old = old_files(disk, keep)?;
     for (dir, names) in [(Dir::Snapshots, &old.snapshots), (Dir::Logs, &old.logs)] {
         for name in names {
             match disk.remove(dir, name) {

@@ -1,0 +1,118 @@
+//! `zkServer-initialize.sh`: directories for a server that has no data yet (TO-06).
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{ScriptEnv, complain, say, setting};
+use crate::disk::{Directories, OpenError, RealDisk};
+
+#[derive(Default)]
+struct Asked {
+    my_id: Option<String>,
+    force: bool,
+}
+
+pub(crate) fn run(called: &str, mut args: Vec<String>) -> ExitCode {
+    let mut env = ScriptEnv::new(called, &mut args);
+    let mut asked = Asked::default();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let (name, value) = match arg.split_once('=') {
+            Some((name, value)) if !value.is_empty() => (name, Some(value.to_owned())),
+            _ => (&*arg, None),
+        };
+        let mut value = || value.clone().or_else(|| args.next());
+        match name {
+            "--configfile" => env.config = value().unwrap_or_default(),
+            "--myid" => asked.my_id = value(),
+            "--force" => asked.force = true,
+            "-h" | "--help" => return usage(called),
+            _ => {
+                say(&format!("Unknown option: {arg}\n"));
+                return usage(called);
+            }
+        }
+    }
+    match initialize(&env.config, &asked) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Refusal::Said(text)) => {
+            say(&format!("{text}\n"));
+            ExitCode::FAILURE
+        }
+        Err(Refusal::Io(error)) => {
+            complain(&format!("zkd: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage(called: &str) -> ExitCode {
+    say(&format!(
+        "usage: {called} [--configfile FILE] [--myid N] [--force]\n\
+         Makes empty data directories for the server of FILE; with --force it deletes what is there.\n"
+    ));
+    ExitCode::FAILURE
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0}")]
+    Said(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn initialize(config: &str, asked: &Asked) -> Result<(), Refusal> {
+    if !Path::new(config).exists() {
+        return Err(Refusal::Said(format!("Unable to find config file at {config}")));
+    }
+    let text = super::super::serve::read(Path::new(config)).map_err(io::Error::other)?;
+    let Some(data_dir) = setting(&text, "dataDir") else {
+        return Err(Refusal::Said(format!("Unable to determine dataDir from {config}")));
+    };
+    let log_dir = setting(&text, "dataLogDir");
+    if asked.force {
+        say("Force enabled, data/txnlog directories will be re-initialized\n");
+    }
+    let dirs = [("data", Some(&data_dir)), ("txnlog", log_dir.as_ref())];
+    for (what, dir) in dirs {
+        let Some(dir) = dir.filter(|dir| Path::new(dir).join("version-2").is_dir()) else { continue };
+        if !asked.force {
+            return Err(Refusal::Said(format!(
+                "ZooKeeper {what} directory already exists at {dir} (or use --force to force re-initialization)"
+            )));
+        }
+        refuse_in_use(dir)?;
+    }
+    for (_, dir) in dirs {
+        let Some(dir) = dir else { continue };
+        remove(Path::new(dir))?;
+        fs::create_dir_all(Path::new(dir).join("version-2"))?;
+    }
+    match asked.my_id.as_deref().filter(|id| !id.is_empty()) {
+        Some(my_id) => {
+            say(&format!("Using myid of {my_id}\n"));
+            fs::write(Path::new(&data_dir).join("myid"), format!("{my_id}\n"))?;
+        }
+        None => say(&format!("No myid provided, be sure to specify it in {data_dir}/myid if using non-standalone\n")),
+    }
+    File::create(Path::new(&data_dir).join("initialize"))?;
+    Ok(())
+}
+
+/// Of a zkd that is running; an Apache server says nothing.
+fn refuse_in_use(dir: &str) -> Result<(), Refusal> {
+    let dir = PathBuf::from(dir);
+    match RealDisk::lock(&Directories { data_dir: dir.clone(), data_log_dir: dir, autocreate: false }) {
+        Err(error @ OpenError::Locked(_)) => Err(io::Error::other(error).into()),
+        _ => Ok(()),
+    }
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    let may_be_missing = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) };
+    fs::remove_file(dir.join("myid")).or_else(may_be_missing)?;
+    fs::remove_dir_all(dir.join("version-2")).or_else(may_be_missing)
+}
