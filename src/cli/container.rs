@@ -1,9 +1,9 @@
 //! `zkd container`: what the entry point of Apache's container image does (TO-26, TO-27, TO-28).
 //!
-//! It writes zoo.cfg out of the variables `ZOO_*` and `myid` where there are none, and goes on as the command that is given.
+//! It writes zoo.cfg and `myid` out of the variables `ZOO_*` where there are none, and becomes the command it is given.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, lchown};
@@ -33,7 +33,7 @@ pub(super) fn run(args: &ContainerArgs) -> ExitCode {
 fn go_on(command: &[OsString]) -> anyhow::Result<std::convert::Infallible> {
     let default = ["zkServer.sh".into(), "start-foreground".into()];
     let words = if command.is_empty() { &default } else { command };
-    let is_server = words.first().is_some_and(|word| word == "zkServer.sh");
+    let is_server = ["zkServer.sh", "zkd"].iter().any(|own| name(&words[0]) == *own);
     if is_server
         && rustix::process::geteuid().is_root()
         && let Some(user) = user_named("zookeeper")
@@ -74,12 +74,15 @@ fn go_on(command: &[OsString]) -> anyhow::Result<std::convert::Infallible> {
 
 /// Of a script of Apache's, or of zkd, this binary is the one; others are looked for in `PATH`.
 fn command_of(words: &[OsString]) -> io::Result<Command> {
-    let name = Path::new(&words[0]).file_name().unwrap_or_default();
-    let is_own =
-        ["zkd", "zkServer.sh", "zkServer-initialize.sh", "zkCleanup.sh", "zkCli.sh"].iter().any(|own| name == *own);
+    const OWN: [&str; 5] = ["zkd", "zkServer.sh", "zkServer-initialize.sh", "zkCleanup.sh", "zkCli.sh"];
+    let is_own = OWN.iter().any(|own| name(&words[0]) == *own);
     let mut command = Command::new(if is_own { env::current_exe()?.into() } else { words[0].clone() });
     command.arg0(&words[0]).args(&words[1..]);
     Ok(command)
+}
+
+fn name(program: &OsString) -> &OsStr {
+    Path::new(program).file_name().unwrap_or_default()
 }
 
 /// The image's default where nothing is set.

@@ -1,10 +1,10 @@
-"""Is zkd, called zkServer.sh, what an operator knows: the same words, exit codes, pid files and servers as Apache's script?
+"""Is zkd, called zkServer.sh, what an operator knows: the same words, exit codes and pid files as with Apache's script?
 
     server_script.py --zkd target/release/zkd [--scripts DIR] [--verbose]
 
-Debian's zkServer.sh and zkCleanup.sh run a 3.9 server, beside a zkEnv.sh that finds the configuration as that of a release
-does; --scripts takes the scripts of a release as they are, zkServer-initialize.sh among them. Equal are standard output,
-standard error and exit codes, but for pids, ports, directories and line numbers of the script.
+Debian's zkServer.sh and zkCleanup.sh run a 3.9 server, beside a zkEnv.sh that finds the configuration as that of a
+release does; --scripts takes the scripts of a release as they are, with zkServer-initialize.sh. Equal are standard
+output, standard error and exit codes, but for pids, ports, directories and line numbers of the script.
 """
 import argparse
 import concurrent.futures
@@ -193,8 +193,9 @@ def serve(place):
 
 def elsewhere(place):
     """Another directory of configurations, another pid file, other settings."""
-    place.write("other/zookeeper-env.sh", "# where things are", "export ZOO_LOG_DIR=\"DIR/said\"", "ZOOPIDFILE='DIR/run'/pid")
-    place.write("other/java.env", "export SERVER_JVMFLAGS=\"-Dzookeeper.4lw.commands.whitelist=srvr,ruok $SERVER_JVMFLAGS\"")
+    place.write("other/zookeeper-env.sh", "# where", "export ZOO_LOG_DIR=\"DIR/said\"", "ZOOPIDFILE='DIR/run'/pid")
+    place.write("other/java.env", "WORDS=srvr,ruok",
+                "export SERVER_JVMFLAGS=\"-Dzookeeper.4lw.commands.whitelist=${WORDS} $SERVER_JVMFLAGS\"")
     place.step("start in another directory", "--config DIR/other start")
     pid = place.pid("run/pid")
     place.note("system property", place.wait("OTHER", "ruok"))
@@ -268,7 +269,8 @@ def initialize(place):
     def left():
         return sorted(os.path.relpath(os.path.join(root, name), place.work) for directory in ("new", "new-logs")
                       for root, dirs, files in os.walk(place.path(directory)) for name in dirs + files)
-    for at, words in enumerate(("", "", "--force --myid=7", "--configfile DIR/none.cfg", "--configfile=DIR/conf/zoo.cfg --myid 3")):
+    for at, words in enumerate(("", "", "--force --myid=7", "--configfile DIR/none.cfg",
+                                "--configfile=DIR/conf/zoo.cfg --myid 3")):
         result = place.run(words, script, ZOOCFGDIR="DIR/fresh")
         place.note("initialize %d" % at, (result, left()))
     with open(place.path("new/myid")) as f:

@@ -172,6 +172,8 @@ def one_port(binary, files):
             assert "clientPort=-1\nsecureClientPort=%d" % secure in said, said
             found = "Client port found: %d. Client address: localhost. Client SSL: true.\n" % secure
             assert status(alone) == (0, found + "Mode: standalone\n"), status(alone)
+            code, told = status(alone, "zkServer.sh", "status")
+            assert code == 0 and told.endswith(found + "Mode: standalone\n"), told
             alone.stop()
             assert status(alone) == (1, found + "Error contacting service. It is probably not running.\n"), status(alone)
         finally:
@@ -180,10 +182,11 @@ def one_port(binary, files):
     return "one port for both kinds, changed certificates, no port but the secure one"
 
 
-def status(server):
-    """What zkServer.sh status would say."""
-    command = [server.binary, "status", "--config", os.path.join(server.work, "zoo.cfg")]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+def status(server, *words):
+    """What zkServer.sh status would say; or says, where that is how zkd is called."""
+    command = [*(words or (server.binary, "status", "--config")), os.path.join(server.work, "zoo.cfg")]
+    done = subprocess.run(command, executable=server.binary, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          timeout=30, check=False)
     return done.returncode, done.stdout
 
 

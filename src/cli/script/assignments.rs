@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Puts what `text` assigns into `variables`. It ends before the first line that a shell would do more with, and returns it.
+/// Puts what `text` assigns into `variables`. It ends before the first line that a shell would do more with: that one.
 pub(super) fn take(text: &str, variables: &mut BTreeMap<String, String>) -> Option<String> {
     for line in text.replace("\\\n", "").lines().map(str::trim) {
         if line.is_empty() || line.starts_with('#') {
@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn assignments_are_read_as_a_shell_reads_them() {
-        let text = "# x\nA=1\nexport B=\"two $A \\\"\\n\"  # why\n C='$A'${A}3\nexport A\nD=\"a\\\n b\"\nE=$NOBODY_HAS_THIS.\nF=a\\ b;";
+        let text = "# x\nA=1\nexport B=\"two $A \\\"\\n\"  # why\n C='$A'${A}3\nexport A\n\
+                    D=\"a\\\n b\"\nE=$NOBODY_HAS_THIS.\nF=a\\ b;";
         let expected = [("A", "1"), ("B", "two 1 \"\\n"), ("C", "$A13"), ("D", "a b"), ("E", "."), ("F", "a b")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         assert_eq!(taken(text), (expected, None));

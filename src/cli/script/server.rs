@@ -92,7 +92,7 @@ impl Script {
         for name in ["SERVER_JVMFLAGS", "JVMFLAGS"] {
             settings.extend(properties(&self.env.variable(name).unwrap_or_default()));
         }
-        // As with Java, a system property counts where the file says nothing else.
+        // As with Java, a system property counts where the file says nothing.
         let stands_in_file = |key: &str| {
             let bare = key.strip_prefix("zookeeper.").unwrap_or(key);
             [bare.to_owned(), format!("zookeeper.{bare}")].iter().any(|key| setting(text, key).is_some())
@@ -229,6 +229,43 @@ fn is_gone_within(pid: Pid, time: Duration) -> bool {
         Err(_) => {
             std::thread::sleep(if test_kill_process(pid).is_err() { Duration::ZERO } else { time });
             test_kill_process(pid).is_err()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(assigned: &[(&str, &str)]) -> Script {
+        let mut env = ScriptEnv::new("/nowhere/bin/zkServer.sh", &mut vec!["--config".to_owned(), "/c/".to_owned()]);
+        env.assigned = assigned.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Script { env, shown: String::new() }
+    }
+
+    #[test]
+    fn system_properties_are_settings_where_the_file_says_nothing() {
+        let flags = "-Dzookeeper.snapCount=7 -Dzookeeper.skipACL=yes -Djute.maxbuffer=9";
+        let script = script(&[("SERVER_JVMFLAGS", flags), ("JVMFLAGS", "-Dzookeeper.skipACL=no")]);
+        let words = script.words("snapCount=5\nzookeeper.jute.maxbuffer=8");
+        assert_eq!(words[2..], ["--set", "zookeeper.skipACL=yes", "--set", "zookeeper.skipACL=no"]);
+    }
+
+    #[test]
+    fn a_name_is_one_in_the_directory_and_a_path_is_a_path() {
+        let env = script(&[]).env;
+        for (name, config) in
+            [("z.cfg", "/c/z.cfg"), ("./z.cfg", "./z.cfg"), ("/z.cfg", "/z.cfg"), ("a/z.cfg", "a/z.cfg")]
+        {
+            assert_eq!(env.config_named(name), config);
+        }
+    }
+
+    #[test]
+    fn a_pid_is_a_number_above_zero() {
+        assert_eq!(pid_of("12\n").map(|pid| pid.as_raw_pid()), Some(12));
+        for text in ["", "0", "-1", "x", "99999999999"] {
+            assert_eq!(pid_of(text), None, "{text}");
         }
     }
 }
