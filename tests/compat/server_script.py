@@ -280,8 +280,24 @@ def initialize(place):
         place.note("initialize " + words, ([line for line in out.splitlines() if "Unknown" in line], error, code))
 
 
+def outlives(place):
+    """A daemon goes on when the terminal goes away that it was started from."""
+    master, slave = os.openpty()
+    place.config("conf/tty.cfg", "clientPort=NOBODY")
+    words = ["setsid", "--ctty", "--wait", place.path("bin/zkServer.sh"), "start", "tty.cfg"]
+    started = subprocess.run(words, stdin=slave, stdout=slave, stderr=slave, timeout=SECONDS)
+    os.close(slave)
+    os.close(master)
+    pid = place.pid("conf-tty.cfg.data/zookeeper_server.pid")
+    assert started.returncode == 0 and os.getsid(pid) == pid, "it belongs to the terminal"
+    place.wait("NOBODY")
+    assert place.run("stop tty.cfg")[0] == "Stopping zookeeper ... STOPPED\n" and not runs(pid), "it does not stop"
+
+
 def fails(place):
     """What zkd says of a server that ends at once: Java takes longer than the script waits."""
+    ended = place.run("start none.cfg")
+    assert ended[0] == "Starting zookeeper ... FAILED TO START\n" and ended[2] == 1 and "none.cfg" in ended[1], ended
     place.config("conf/bad.cfg", "clientPort=NOBODY", "tickTime=soon")
     out, _, code = place.run("start bad.cfg")
     assert (out, code) == ("Starting zookeeper ... FAILED TO START\n", 1), (out, code)
@@ -293,6 +309,8 @@ def fails(place):
     server = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         assert "Mode: standalone" in place.wait("NOBODY"), "in the foreground nobody serves"
+        _, error, code = place.run("--force --configfile DIR/conf/sound.cfg", "zkServer-initialize.sh")
+        assert code == 1 and "in use" in error, (code, error)
         server.send_signal(signal.SIGTERM)
         assert server.wait(SECONDS) == 0, "ended with %s" % server.returncode
     finally:
@@ -311,6 +329,7 @@ def live(kind, zkd, scripts):
             for part in parts:
                 part.result()
         if place.kind == "zkd":
+            outlives(place)
             fails(place)
         return dict(place.seen)
     finally:

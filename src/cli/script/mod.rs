@@ -81,7 +81,7 @@ impl ScriptEnv {
     /// The text of the configuration; nothing if it cannot be read.
     fn config_text(&self) -> String {
         super::serve::read(Path::new(&self.config)).unwrap_or_else(|error| {
-            complain(&format!("{error:#}"));
+            complain(&format!("zkd: {error:#}"));
             String::new()
         })
     }

@@ -132,6 +132,9 @@ impl Script {
             say(&format!("{what}\n"));
             ExitCode::FAILURE
         };
+        if !Path::new(&self.env.config).is_file() {
+            return failed("FAILED TO START", None);
+        }
         let mut child = match self.spawn(text) {
             Ok(child) => child,
             Err(error) => return failed("FAILED TO START", Some(error)),
