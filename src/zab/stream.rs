@@ -1,6 +1,6 @@
 //! A connection's bytes as packets; and, on the learner's side, as the database that a leader sends between them.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::packet::{Packet, PacketError, Reader, SNAPSHOT_SIGNATURE};
 use crate::ids::Zxid;
@@ -148,6 +148,7 @@ fn take_packets(
     mut take: impl FnMut(Packet) -> bool,
 ) -> Result<(), StreamError> {
     let mut bytes = buffer.split().freeze();
+    let came = bytes.len();
     let mut more = true;
     while more {
         match Packet::decode(&bytes, reader, field_bytes_max)? {
@@ -158,12 +159,13 @@ fn take_packets(
             None => break,
         }
     }
-    put_back(buffer, &bytes);
-    Ok(())
-}
-
-fn put_back(buffer: &mut BytesMut, rest: &Bytes) {
-    if !rest.is_empty() {
-        buffer.extend_from_slice(rest);
+    if came > 0 && bytes.len() == came {
+        // A packet that comes in many pieces is not copied with each: nobody else has a part of it, once this has not.
+        *buffer = BytesMut::new();
     }
+    match bytes.try_into_mut() {
+        Ok(rest) => *buffer = rest,
+        Err(rest) => buffer.extend_from_slice(&rest),
+    }
+    Ok(())
 }
