@@ -7,6 +7,7 @@ pub mod migrate;
 mod names;
 mod script;
 mod serve;
+mod shell;
 mod status;
 
 use std::io::{self, Write};
@@ -22,7 +23,8 @@ use clap::{Parser, Subcommand};
     args_conflicts_with_subcommands = true,
     after_help = "Exit codes: 0 stopped as asked, 1 unexpected error (the log or port failed, data that cannot be used), \
                   2 bad command line or configuration, 3 data directories that cannot be used, \
-                  4 the admin server's port cannot be had, 14 the election port cannot be had, 10 the first snapshot cannot be written."
+                  4 the admin server's port cannot be had, 10 the first snapshot cannot be written, \
+                  14 the election port cannot be had."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -43,6 +45,8 @@ enum Tool {
     Migrate(migrate::MigrateArgs),
     /// Drive any ZooKeeper server and tell what it costs.
     Bench(Box<bench::BenchArgs>),
+    /// Ask a server, as zkCli.sh does.
+    Cli(shell::ShellArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -67,6 +71,7 @@ pub fn main() -> ExitCode {
         Ok(Cli { tool: Some(Tool::Container(args)), .. }) => container::run(&args),
         Ok(Cli { tool: Some(Tool::Migrate(args)), .. }) => migrate::run(&args),
         Ok(Cli { tool: Some(Tool::Bench(args)), .. }) => bench(&args),
+        Ok(Cli { tool: Some(Tool::Cli(args)), .. }) => shell::run(&args.words),
         Ok(Cli { tool: None, serve }) => serve::run(&serve),
         Err(error) => {
             let help = !error.use_stderr();

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::script::{cleanup, initialize, server};
+use super::shell;
 
 /// Runs the script that the binary is called by the name of, if it is one.
 pub(super) fn run_as_called() -> Option<ExitCode> {
@@ -11,6 +12,7 @@ pub(super) fn run_as_called() -> Option<ExitCode> {
     match called.rsplit('/').next()? {
         "zkServer.sh" => Some(server::run(&called, &called, args)),
         "zkServer-initialize.sh" => Some(initialize::run(&called, args)),
+        "zkCli.sh" => Some(shell::run(&std::env::args_os().skip(1).collect::<Vec<_>>())),
         "zkCleanup.sh" => Some(cleanup::run(&called, args)),
         _ => None,
     }

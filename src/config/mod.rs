@@ -28,6 +28,7 @@ pub use dynamic::{dynamic_file, point_at};
 pub use hash::DigestAlgorithm;
 pub use identity::{MyIdError, parse_myid};
 pub use members::Members;
+pub use properties::parse_properties;
 pub use quorum::QuorumConfig;
 pub use sasl::{Credentials, QuorumSaslConfig, SaslConfig, Users};
 pub use servers::{ClientAddress, ServerAddress, ServerRole, ServerSpec};

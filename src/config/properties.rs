@@ -16,6 +16,15 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Setting>, ConfigError>
     Ok(settings)
 }
 
+/// The keys and values of a file that is not one of the server's (TO-10).
+///
+/// # Errors
+/// Of the first line that breaks the syntax.
+pub fn parse_properties(file: &str, text: &str) -> Result<Vec<(String, String)>, ConfigError> {
+    let settings = parse(file, text)?;
+    Ok(settings.into_iter().map(|setting| (setting.key, setting.value)).collect())
+}
+
 /// The text without the settings whose keys are to be dropped. All else stays as it is, comments too.
 pub(super) fn without(text: &str, drops: impl Fn(&str) -> bool) -> String {
     let stays = |line: &Line<'_>| match &line.logical {

@@ -24,6 +24,7 @@ error_codes! {
     OK = 0, "Ok";
     SYSTEM_ERROR = -1, "SystemError";
     RUNTIME_INCONSISTENCY = -2, "RuntimeInconsistency";
+    CONNECTION_LOSS = -4, "ConnectionLoss";
     MARSHALLING = -5, "MarshallingError";
     UNIMPLEMENTED = -6, "Unimplemented";
     BAD_ARGUMENTS = -8, "BadArguments";
@@ -42,6 +43,7 @@ error_codes! {
     NOT_READ_ONLY = -119, "NotReadOnly";
     EPHEMERAL_ON_LOCAL_SESSION = -120, "EphemeralOnLocalSession";
     NO_WATCHER = -121, "NoWatcher";
+    REQUEST_TIMEOUT = -122, "RequestTimeout";
     RECONFIG_DISABLED = -123, "ReconfigDisabled";
     SESSION_CLOSED_REQUIRE_AUTH = -124, "SessionClosedRequireAuth";
     QUOTA_EXCEEDED = -125, "QuotaExceeded";

@@ -18,7 +18,7 @@ mod mix;
 mod process;
 mod reply;
 mod report;
-mod request;
+pub(super) mod request;
 mod shape;
 mod slow;
 mod tally;

@@ -11,7 +11,7 @@ const EPHEMERAL: i32 = 1;
 const ANY_VERSION: i32 = -1;
 
 /// A whole frame: length, header, and what `body` appends.
-pub(super) fn frame(out: &mut Vec<u8>, xid: i32, op: OpCode, body: impl FnOnce(&mut Vec<u8>)) {
+pub(in crate::cli) fn frame(out: &mut Vec<u8>, xid: i32, op: OpCode, body: impl FnOnce(&mut Vec<u8>)) {
     let start = start_frame(out);
     RequestHeader { xid, op }.encode(out);
     body(out);
