@@ -30,6 +30,7 @@ CHECKS = [
     ("the audit log beside Apache's", ["audit.py", "--zkd", "{zkd}"], 60),
     ("zkServer.sh beside Apache's", ["server_script.py", "--zkd", "{zkd}"], 90),
     ("the container beside Apache's image", ["container.py", "--zkd", "{zkd}"], 60),
+    ("zkCli beside Apache's", ["shell.py", "--zkd", "{zkd}"], 120),
     ("C client", ["c_client.py", "--zkd", "{zkd}"], 200),
     ("Curator's recipes", ["curator.py", "--zkd", "{zkd}"], 300),
     ("kazoo's own tests", ["kazoo_suite.py", "--zkd", "{zkd}"], 900),

@@ -21,7 +21,10 @@ pub(super) enum Make {
     Plain(i32),
     Container,
     /// With a time to live, ms.
-    Ttl { sequential: bool, ms: i64 },
+    Ttl {
+        sequential: bool,
+        ms: i64,
+    },
 }
 
 impl Make {
@@ -60,13 +63,7 @@ impl Client {
     }
 
     /// A request about one path; the body of its answer.
-    fn ask(
-        &self,
-        op: OpCode,
-        effect: Effect,
-        path: &str,
-        body: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Vec<u8>, Failure> {
+    fn ask(&self, op: OpCode, effect: Effect, path: &str, body: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u8>, Failure> {
         validate(path)?;
         let answer = self.connection.call(op, effect, |out| {
             out.ustring(&self.connection.full(path));
@@ -208,7 +205,11 @@ impl Client {
     pub(super) fn who_am_i(&self) -> Result<Vec<(String, String)>, Failure> {
         let body = taken(self.connection.call(OpCode::WHO_AM_I, Effect::None, |_| ()), None)?;
         let (_, infos) = vector(ClientInfo::decode)(&body)?;
-        Ok(infos.unwrap_or_default().into_iter().map(|info| (info.scheme.into_owned(), info.user.into_owned())).collect())
+        Ok(infos
+            .unwrap_or_default()
+            .into_iter()
+            .map(|info| (info.scheme.into_owned(), info.user.into_owned()))
+            .collect())
     }
 
     /// The configuration that a reconfiguration ends with.
@@ -240,8 +241,8 @@ impl Client {
         Ok(tree)
     }
 
-    /// Hands a path and all below it to `visit`: the children of one first, then what is below the first of them. One that goes
-    /// away meanwhile is passed over.
+    /// Hands a path and all below it to `visit`: the children of one first, then what is below the first of them. One
+    /// that goes away meanwhile is passed over.
     pub(super) fn visit_tree(
         &self,
         path: &str,
@@ -387,7 +388,10 @@ mod tests {
         assert_eq!(refused("/a/../b"), "Invalid path string \"/a/../b\" caused by relative paths not allowed @4");
         assert_eq!(refused("/."), "Invalid path string \"/.\" caused by relative paths not allowed @1");
         assert_eq!(refused("/a//b"), "Invalid path string \"/a//b\" caused by empty node name specified @3");
-        assert_eq!(refused("/\u{e9}\u{1f600}"), "Invalid path string \"/\u{e9}\u{1f600}\" caused by invalid character @2");
+        assert_eq!(
+            refused("/\u{e9}\u{1f600}"),
+            "Invalid path string \"/\u{e9}\u{1f600}\" caused by invalid character @2"
+        );
     }
 
     #[test]

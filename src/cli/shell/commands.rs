@@ -76,10 +76,7 @@ static COMMANDS: [Command; 23] = [
     ),
     command("delete", "[-v version] path", &[value("v")], one, write::delete),
     command("deleteall", "path [-b batch size]", &[value("b")], one, write::delete_all),
-    Command {
-        group: Group::AtMostOne,
-        ..command("delquota", "[-n|-b|-N|-B] path", &NO_LIMITS, one, quota::delete)
-    },
+    Command { group: Group::AtMostOne, ..command("delquota", "[-n|-b|-N|-B] path", &NO_LIMITS, one, quota::delete) },
     command("get", "[-s] [-w] [-b] [-x] path", &[flag("s"), flag("w"), flag("b"), flag("x")], one, read::get),
     command("getAcl", "[-s] path", &[flag("s")], one, read::get_acl),
     command("getAllChildrenNumber", "path", &[], one, read::count),
@@ -101,13 +98,7 @@ static COMMANDS: [Command; 23] = [
         session::remove_watches,
     ),
     command("set", "path data [-s] [-v version] [-b]", &[flag("s"), value("v"), flag("b")], two, write::set),
-    command(
-        "setAcl",
-        "[-s] [-v version] [-R] path acl",
-        &[flag("s"), value("v"), flag("R")],
-        two,
-        write::set_acl,
-    ),
+    command("setAcl", "[-s] [-v version] [-R] path acl", &[flag("s"), value("v"), flag("R")], two, write::set_acl),
     Command { group: Group::One, ..command("setquota", "-n|-b|-N|-B val path", &LIMITS, one, quota::set) },
     command("stat", "[-w] path", &[flag("w")], one, read::stat),
     command("sync", "path", &[], one, session::sync),
@@ -116,7 +107,8 @@ static COMMANDS: [Command; 23] = [
 ];
 
 /// Those that once took a word behind the path to leave a watch, and what they are told to take instead.
-const ONCE_WATCHED: [(&str, &str); 3] = [("get", "get [-s] [-w] path"), ("ls", "ls [-w] path"), ("stat", "stat [-w] path")];
+const ONCE_WATCHED: [(&str, &str); 3] =
+    [("get", "get [-s] [-w] path"), ("ls", "ls [-w] path"), ("stat", "stat [-w] path")];
 
 /// Those that look at none of their words.
 const HEEDLESS: [&str; 2] = ["close", "whoami"];
@@ -169,12 +161,15 @@ impl Command {
     fn help(&self) -> String {
         let options = match self.name {
             "get" => {
-                " -b   Output data in base64 format\n -s   Print znode stats additionally\n -w   Watch for changes on the \
-                 znode\n -x   Output data in hexdump format\n"
+                " -b   Output data in base64 format\n \
+                 -s   Print znode stats additionally\n \
+                 -w   Watch for changes on the znode\n \
+                 -x   Output data in hexdump format\n"
             }
             "set" => {
-                " -b         Supply data in base64 format\n -s         Print znode stats additionally\n -v <arg>   Set with an \
-                 expected version\n"
+                " -b         Supply data in base64 format\n \
+                 -s         Print znode stats additionally\n \
+                 -v <arg>   Set with an expected version\n"
             }
             _ => return format!("{} {}", self.name, self.usage),
         };

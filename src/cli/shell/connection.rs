@@ -1,8 +1,8 @@
 //! The shell's session: one thread connects, reads and pings; requests leave from whoever asks.
 //!
-//! A request that was sent when a connection breaks fails with ConnectionLoss, since nobody knows what became of it. One that
-//! was not sent waits until every server was tried once. The session goes on with the next server, with all that was
-//! presented and all watches.
+//! A request that was sent when a connection breaks fails with ConnectionLoss, since nobody knows what became of it.
+//! One that was not sent waits until every server was tried once. The session goes on with the next server, with all
+//! that was shown and all watches.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,8 +19,8 @@ use crate::cli::bench::request::frame;
 use crate::ids::{SessionId, Zxid};
 use crate::jute::{JuteWrite, int, text};
 use crate::proto::{
-    ConnectRequest, ConnectResponse, ErrorCode, EventType, OpCode, PASSWORD_LENGTH, ReplyHeader, WatcherType, end_frame,
-    start_frame,
+    ConnectRequest, ConnectResponse, ErrorCode, EventType, OpCode, PASSWORD_LENGTH, ReplyHeader, WatcherType,
+    end_frame, start_frame,
 };
 
 /// Where and how to connect.
@@ -267,13 +267,15 @@ impl Connection {
         if !self.phase().is_alive() {
             return;
         }
-        let connected = self.writer.lock().is_some();
         let xid = self.send(OpCode::CLOSE_SESSION, Effect::None, |_| ());
-        self.state.lock().closing = true;
-        if connected {
-            self.wait(xid);
-        }
         let mut state = self.state.lock();
+        state.closing = true;
+        // One that is not sent is not answered either: nobody connects any more.
+        if !state.requests.iter().any(|request| request.xid == xid && request.unsent.is_some()) {
+            drop(state);
+            self.wait(xid);
+            state = self.state.lock();
+        }
         state.phase = Phase::Closed;
         self.fail(&mut state, false);
         self.tell(&mut state, "Closed");
@@ -437,7 +439,8 @@ impl Connection {
                     input.extend_from_slice(&piece[..length]);
                 }
                 Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+                }
                 Err(error) => return Err(error),
             }
             let mut begin = 0;

@@ -77,8 +77,8 @@ pub(super) fn message(code: ErrorCode, path: Option<&str>) -> String {
             return "Another reconfiguration is in progress -- concurrent reconfigs not supported (yet)".to_owned();
         }
         ErrorCode::NEW_CONFIG_NO_QUORUM => {
-            return "No quorum of new config is connected and up-to-date with the leader of last commmitted config - try \
-                    invoking reconfiguration after new servers are connected and synced"
+            return "No quorum of new config is connected and up-to-date with the leader of last commmitted config - \
+                    try invoking reconfiguration after new servers are connected and synced"
                 .to_owned();
         }
         ErrorCode::NOT_EMPTY => "Directory not empty",

@@ -1,7 +1,7 @@
 //! `zkd cli`, and the same under the name zkCli.sh: the reference's command line client (TO-10 to TO-25).
 //!
-//! A command is the rest of the command line, or each line of standard input. What it prints, where, and what the shell ends
-//! with are the reference's, since programs read them. Unlike its, a number that is none ends a command and not the shell.
+//! A command is the rest of the command line, or each line of standard input. What it prints, where, and what the shell
+//! ends with are the reference's, since programs read them. A number that is none ends a command, and not the shell.
 
 mod client;
 mod commands;
@@ -211,8 +211,7 @@ impl Shell {
     }
 
     fn redo(&mut self, number: &str) -> Result<Next, Failure> {
-        let index: i64 =
-            number.parse().map_err(|_| Failure::Text(format!("For input string: \"{number}\"")))?;
+        let index: i64 = number.parse().map_err(|_| Failure::Text(format!("For input string: \"{number}\"")))?;
         let earlier = usize::try_from(index).ok().filter(|index| *index < self.count);
         let Some(text) = earlier.and_then(|index| self.history.get(&index)).cloned() else {
             return Err(Failure::text("Command index out of range"));

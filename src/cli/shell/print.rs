@@ -32,7 +32,7 @@ pub(super) fn event(state: &str, kind: &str, path: Option<&str>, zxid: i64) {
 
 /// The eleven lines of a Stat.
 pub(super) fn stat(stat: &Stat) -> String {
-    let zone = TimeZone::system();
+    let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
     format!(
         "cZxid = {:#x}\nctime = {}\nmZxid = {:#x}\nmtime = {}\npZxid = {:#x}\ncversion = {}\ndataVersion = {}\n\
          aclVersion = {}\nephemeralOwner = {:#x}\ndataLength = {}\nnumChildren = {}",
@@ -60,18 +60,14 @@ fn date(ms: i64, zone: &TimeZone) -> String {
 
 /// An entry of an ACL: the id in the form of its record, then what it allows.
 pub(super) fn acl(acl: &Acl<'_>) -> String {
-    let perms: String = [
-        (Perms::CREATE, 'c'),
-        (Perms::DELETE, 'd'),
-        (Perms::READ, 'r'),
-        (Perms::WRITE, 'w'),
-        (Perms::ADMIN, 'a'),
-    ]
-    .iter()
-    .filter(|(perm, _)| acl.perms.meets(*perm))
-    .map(|(_, letter)| letter)
-    .collect();
-    let part = |text: &Option<std::borrow::Cow<'_, str>>| text.as_ref().map_or(String::new(), |text| format!("'{text}"));
+    let perms: String =
+        [(Perms::CREATE, 'c'), (Perms::DELETE, 'd'), (Perms::READ, 'r'), (Perms::WRITE, 'w'), (Perms::ADMIN, 'a')]
+            .iter()
+            .filter(|(perm, _)| acl.perms.meets(*perm))
+            .map(|(_, letter)| letter)
+            .collect();
+    let part =
+        |text: &Option<std::borrow::Cow<'_, str>>| text.as_ref().map_or(String::new(), |text| format!("'{text}"));
     format!("{},{}\n: {perms}", part(&acl.scheme), part(&acl.id))
 }
 
@@ -87,7 +83,8 @@ pub(super) fn hex_dump(data: &[u8]) -> String {
     dump.push_str(" |\n+--------+-------------------------------------------------+----------------+");
     for (row, bytes) in data.chunks(16).enumerate() {
         let hex: String = bytes.iter().map(|byte| format!(" {byte:02x}")).collect();
-        let text: String = bytes.iter().map(|byte| if (b' '..0x7f).contains(byte) { char::from(*byte) } else { '.' }).collect();
+        let text: String =
+            bytes.iter().map(|byte| if (b' '..0x7f).contains(byte) { char::from(*byte) } else { '.' }).collect();
         let _infallible = write!(dump, "\n|{:08x}|{hex:<48} |{text:<16}|", row * 16);
     }
     dump.push_str("\n+--------+-------------------------------------------------+----------------+");

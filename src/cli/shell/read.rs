@@ -96,7 +96,9 @@ fn connect_string(text: &str) -> String {
     let servers = Members::parse("config", text).map(|members| members.servers).unwrap_or_default();
     let places: Vec<_> = servers
         .values()
-        .map(|server| server.client.as_ref().map_or_else(String::new, |client| format!("{}:{}", client.host, client.port)))
+        .map(|server| {
+            server.client.as_ref().map_or_else(String::new, |client| format!("{}:{}", client.host, client.port))
+        })
         .collect();
     format!("{version} {}", places.join(","))
 }

@@ -1,4 +1,5 @@
-//! Commands about the session and its watches: addauth, whoami, sync, close, version, addWatch, removewatches (TO-20 to TO-25).
+//! Commands about the session and its watches: addauth, whoami, sync, close, version, addWatch, removewatches (TO-20 to
+//! TO-25).
 
 use super::Shell;
 use super::failure::Failure;

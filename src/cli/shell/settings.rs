@@ -22,8 +22,8 @@ pub(super) struct Settings {
 
 const CLIENT_PORT: u16 = 2181;
 
-/// Tells the shell's options from the command, which begins with the first word without a dash. Options that nobody knows are
-/// passed over, as the reference does.
+/// Tells the shell's options from the command, which begins with the first word without a dash. Options that nobody
+/// knows are passed over, as the reference does.
 ///
 /// # Errors
 /// When the argument of one cannot be used.
@@ -167,7 +167,8 @@ mod tests {
             let mut settings = parsed("").0;
             settings.read_file(&file.display().to_string()).map(|()| settings)
         };
-        let settings = read("zookeeper.request.timeout = 700\nzookeeper.disableAutoWatchReset=true\nother=1").expect("read");
+        let settings =
+            read("zookeeper.request.timeout = 700\nzookeeper.disableAutoWatchReset=true\nother=1").expect("read");
         assert_eq!((settings.request_max, settings.keep_watches), (Some(Duration::from_millis(700)), false));
         assert!(read("zookeeper.client.secure=true").expect_err("refused").to_string().ends_with("no TLS"));
         assert!(read("zookeeper.client.secure=false").is_ok());

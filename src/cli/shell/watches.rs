@@ -1,4 +1,5 @@
-//! The watches that the shell has left (TO-21), so that they come back with a new connection and no event is printed twice.
+//! The watches that the shell has left (TO-21), so that they come back with a new connection and no event is printed
+//! twice.
 
 use std::collections::BTreeSet;
 
@@ -107,15 +108,18 @@ impl Watches {
         Ok(REMOVED.iter().filter(|(_, kinds)| gone(kinds)).map(|(name, _)| *name).collect())
     }
 
-    /// What asks a server for all of them again: opcode and record of each request, with paths as `full` makes them. None is
-    /// much longer than a server takes at once.
+    /// What asks a server for all of them again: opcode and record of each request, with paths as `full` makes them.
+    /// None is much longer than a server takes at once.
     pub(super) fn requests(&self, seen: i64, full: impl Fn(&str) -> String) -> Vec<(OpCode, Vec<u8>)> {
-        let mut all = KINDS.iter().flat_map(|kind| self.paths[*kind as usize].iter().map(|path| (*kind, full(path)))).peekable();
+        let mut all =
+            KINDS.iter().flat_map(|kind| self.paths[*kind as usize].iter().map(|path| (*kind, full(path)))).peekable();
         let mut requests = Vec::new();
         while all.peek().is_some() {
             let mut lists: [Vec<String>; KINDS.len()] = Default::default();
             let mut bytes = 0;
-            while bytes < REQUEST_BYTES && let Some((kind, path)) = all.next() {
+            while bytes < REQUEST_BYTES
+                && let Some((kind, path)) = all.next()
+            {
                 bytes += path.len();
                 lists[kind as usize].push(path);
             }
@@ -169,7 +173,10 @@ mod tests {
         }
         assert_eq!(watches.remove("/b", WatcherType::Any, false, ErrorCode::OK), Err(ErrorCode::NO_WATCHER));
         assert_eq!(watches.remove("/a", WatcherType::Data, false, ErrorCode::NO_WATCHER), Err(ErrorCode::NO_WATCHER));
-        assert_eq!(watches.remove("/a", WatcherType::Data, true, ErrorCode::CONNECTION_LOSS), Ok(vec!["DataWatchRemoved"]));
+        assert_eq!(
+            watches.remove("/a", WatcherType::Data, true, ErrorCode::CONNECTION_LOSS),
+            Ok(vec!["DataWatchRemoved"])
+        );
         let rest = Ok(vec!["ChildWatchRemoved", "PersistentWatchRemoved"]);
         assert_eq!(watches.remove("/a", WatcherType::Any, false, ErrorCode::OK), rest);
         assert!(watches.requests(0, str::to_owned).is_empty());

@@ -191,8 +191,8 @@ pub(super) fn reconfig(shell: &mut Shell, words: &Words) -> Result<(), Failure> 
     };
     if (file.is_some() || whole.is_some()) && (add.is_some() || remove.is_some()) {
         return Err(Failure::text(
-            "Can't use -file or -members together with -add or -remove (mixing incremental and non-incremental modes is \
-             not allowed)",
+            "Can't use -file or -members together with -add or -remove (mixing incremental and non-incremental modes \
+             is not allowed)",
         ));
     }
     if file.is_some() && whole.is_some() {
