@@ -9,10 +9,12 @@ with one command each, and what they end with.
 """
 import argparse
 import codecs
+import concurrent.futures
 import difflib
 import os
 import queue
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -408,6 +410,27 @@ connect
 getEphemerals
 RESTART
 set /a x
+addauth nobody x
+WAIT state:AuthFailed
+ls /
+whoami
+connect
+whoami
+create -e /e x
+LOSE
+ls /
+connect
+ls /
+close
+""".strip("\n").split("\n")
+
+READ_ONLY_LINES = """
+ls /
+create /x
+set /zookeeper x
+get /zookeeper
+getAcl /
+whoami
 close
 """.strip("\n").split("\n")
 
@@ -505,9 +528,9 @@ def ports(server):
     return names
 
 
-def run(command, server, lines, plain=False, without=()):
+def run(command, server, lines, plain=False, without=(), options=()):
     """One text per line with what it printed, and one with the events."""
-    shell = Shell(command("-server", "127.0.0.1:%d" % server.port))
+    shell = Shell(command(*options, "-server", "127.0.0.1:%d" % server.port))
     told, events = [], []
     try:
         for line in lines:
@@ -518,6 +541,19 @@ def run(command, server, lines, plain=False, without=()):
                 events += shell.wait_event("state:Disconnected")
                 server.start()
                 events += shell.wait_event("state:SyncConnected")
+                continue
+            if line == "LOSE":
+                server.stop()
+                shutil.rmtree(server.data_dir)
+                server.start()
+                # Behind the zxid that the client has seen a server does not talk to it.
+                client = Client(server.port)
+                for number in range(len(RESTART_LINES)):
+                    client.create("/new-%d" % number, b"")
+                events += shell.wait_event("state:Expired")
+                continue
+            if line.startswith("WAIT "):
+                events += shell.wait_event(line.removeprefix("WAIT "))
                 continue
             line = line.replace("{server}", "127.0.0.1:%d" % server.port).replace("{work}", server.work)
             out, errors = shell.do(line)
@@ -550,13 +586,15 @@ def differences(name, expected, found):
 
 
 class Ensemble(Zkd):
-    """One server that may get others."""
+    """One server that may get others, or never has them."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, others=()):
         super().__init__(binary)
         line = "127.0.0.1:%d:%d:participant;127.0.0.1:%d" % (lasting_port(), lasting_port(), self.port)
         self.extra = {"server.1": line, "initLimit": "10", "syncLimit": "5", "standaloneEnabled": "false",
-                      "reconfigEnabled": "true", "skipACL": "yes"}
+                      "reconfigEnabled": "true", "skipACL": "yes", "readonlymode.enabled": "true"}
+        for other in others:
+            self.extra["server.%d" % other] = "127.0.0.1:%d:%d" % (lasting_port(), lasting_port())
         os.makedirs(self.data_dir)
         with open(os.path.join(self.data_dir, "myid"), "w") as f:
             f.write("1")
@@ -616,12 +654,13 @@ def main():
         return [zkd, "cli", *words]
 
     def both(name, server, what):
-        """What Apache's shell does on a server of this kind, once zkd's has done the same."""
+        """What Apache's shell does on a server of this kind; zkd's does the same on one of its own."""
         nonlocal bad
-        results = []
-        for command in (apache_command, own):
+        def alone(command):
             with server() as one:
-                results.append(what(command, one))
+                return what(command, one)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            results = list(pool.map(alone, (apache_command, own)))
         bad += differences(name, *results)
         return results[0]
 
@@ -641,8 +680,11 @@ def main():
     both("an ensemble", lambda: Ensemble(zkd), lambda command, server: run(command, server, ENSEMBLE_LINES))
     both("a server that was away", new, lambda command, server: run(command, server, RESTART_LINES))
 
+    both("a read-only server", lambda: Ensemble(zkd, (2, 3)),
+         lambda command, server: run(command, server, READ_ONLY_LINES, options=["-r"]))
     both("single commands", new, calls)
-    print("%d lines, %d differences" % (len(LINES) + len(ENSEMBLE_LINES) + len(RESTART_LINES), bad))
+    lines = sum(map(len, (LINES, ENSEMBLE_LINES, RESTART_LINES, READ_ONLY_LINES)))
+    print("%d lines, %d differences" % (lines, bad))
     return 1 if bad else 0
 
 

@@ -14,6 +14,8 @@ mod quota;
 mod read;
 mod session;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod watches;
 mod write;
 

@@ -53,7 +53,7 @@ pub(super) fn parse(words: &[String]) -> Result<(Settings, Vec<String>), Failure
             }
             "-r" => settings.read_only = true,
             "-waitforconnection" => settings.wait = true,
-            "-h" | "-help" => settings.help = true,
+            "-h" | "-help" | "--help" => settings.help = true,
             option if option.starts_with('-') => {}
             _ => return Ok((settings, std::iter::once(word).chain(words).cloned().collect())),
         }
