@@ -410,8 +410,7 @@ connect
 getEphemerals
 RESTART
 set /a x
-addauth nobody x
-WAIT state:AuthFailed
+UNTIL state:AuthFailed addauth nobody x
 ls /
 whoami
 connect
@@ -463,10 +462,13 @@ class Shell:
                 raise EOFError("the shell has ended: %r" % self.text)
             self.text[name] += text
 
+    def write(self, *lines):
+        self.process.stdin.write("".join(line + "\n" for line in lines).encode())
+        self.process.stdin.flush()
+
     def do(self, line):
         """What a line prints on both outputs."""
-        self.process.stdin.write((line + "\n" + MARK + "\n").encode())
-        self.process.stdin.flush()
+        self.write(line, MARK)
         self.wait(lambda: MARK_LINE.search(self.text["out"]))
         # What is left to be read of the other output was written before.
         self.mark_errors()
@@ -483,8 +485,7 @@ class Shell:
 
     def mark_errors(self):
         """Reads the other output up to a complaint that is provoked for it."""
-        self.process.stdin.write(b"\x01\n")
-        self.process.stdin.flush()
+        self.write("\x01")
         end = "Command not found: Command not found \x01\n"
         self.wait(lambda: self.text["err"].endswith(end))
         usage = self.text["err"].rindex("ZooKeeper -server")
@@ -492,12 +493,13 @@ class Shell:
 
     def end(self):
         """Says quit; what is printed until the end, and the exit code."""
-        self.process.stdin.write(b"quit\n")
+        self.write("quit")
         self.process.stdin.close()
-        try:
-            self.wait(lambda: False)
-        except EOFError:
-            pass
+        left = len(self.text)
+        while left:
+            name, text = self.news.get(timeout=PATIENCE_SECONDS)
+            left -= text is None
+            self.text[name] += text or ""
         return self.process.wait(PATIENCE_SECONDS)
 
 
@@ -552,8 +554,10 @@ def run(command, server, lines, plain=False, without=(), options=()):
                     client.create("/new-%d" % number, b"")
                 events += shell.wait_event("state:Expired")
                 continue
-            if line.startswith("WAIT "):
-                events += shell.wait_event(line.removeprefix("WAIT "))
+            if line.startswith("UNTIL "):
+                _, event, line = line.split(" ", 2)
+                shell.write(line)
+                events += shell.wait_event(event)
                 continue
             line = line.replace("{server}", "127.0.0.1:%d" % server.port).replace("{work}", server.work)
             out, errors = shell.do(line)
