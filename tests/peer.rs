@@ -169,6 +169,29 @@ fn a_full_disk_refuses_writes_without_a_zxid_and_goes_on_reading() {
 }
 
 #[test]
+fn what_met_a_full_disk_holds_up_neither_a_sync_nor_a_session_that_comes_back() {
+    let (mut server, mut client) = with_znode();
+    let mut other = server.connect();
+    other.frames_of_connect();
+    client.write(&mut server, OpCode::SET_DATA, &set("/z", "1"));
+    server.give(Input::DiskFull(true));
+    other.write(&mut server, OpCode::SYNC, &get("/z", false)[..6]);
+    assert_eq!(other.frames()[0].1, ErrorCode::OK);
+    let (session, timeout_ms) = (client.session(), 4000);
+    let password = zkd::session::password(session).to_vec();
+    let appended = server.appended.take();
+    let mut back = server.greet(Greeting { session, password, timeout_ms, read_only: Some(false) });
+    back.frames_of_connect();
+    back.send(&server, OpCode::GET_DATA, &get("/z", false));
+    assert_eq!(data(&back.frames()[0]), "0");
+    server.give(Input::DiskFull(false));
+    server.appended = appended;
+    server.flush();
+    back.send(&server, OpCode::GET_DATA, &get("/z", false));
+    assert_eq!(data(&back.frames()[0]), "1");
+}
+
+#[test]
 fn a_full_disk_lets_others_know_at_once_and_keeps_what_it_took() {
     let (mut server, mut client) = with_znode();
     let mut other = server.connect();

@@ -214,7 +214,7 @@ impl Clients {
         }
         if valid {
             let heartbeat = self.admit(now, session, lane.id, timeout_ms);
-            core.open_lane(now, Origin::Connect { lane, session, timeout_ms, heartbeat, read_only }, wake);
+            core.open_lane(&lane, (session, timeout_ms), heartbeat, read_only, wake);
         } else {
             core.lanes.remove(lane.id);
             wake.extend(lane.refuse(read_only));

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::clock::SnapshotClock;
 use super::local::LocalSessions;
 use super::rules::{EnsembleRules, PeerRules};
-use super::standing::Standing;
+use super::standing::{Mode, Standing};
 use super::{Beginning, Output, Record, Restored, SnapshotStart};
 use crate::ids::{ConnectionId, Epoch, LinkId, Now, SessionId, Sid, Zxid};
 use crate::metrics::{Advanced, Metrics};
@@ -19,6 +19,7 @@ use crate::pipeline::{
     Applied, Database, Forwarded, InFlight, Lane, LoadDatabase, Origin, SharedDatabase, Work, WriteRequest,
 };
 use crate::proto::ErrorCode;
+use crate::session::Heartbeat;
 use crate::storage::Durable;
 use crate::storage::epochs::Epochs;
 use crate::txn::TxnHeader;
@@ -413,15 +414,27 @@ impl Core {
         }
     }
 
-    /// Opens a connection for a session that is there, behind what that session has in flight: whoever has lost a connection
-    /// comes back to see what has become of its writes. `origin` is that connection.
-    pub(super) fn open_lane(&mut self, now: Now, origin: Origin, wake: &mut Vec<Waker>) {
-        let Origin::Connect { session, .. } = origin else { return };
-        let database = self.database.read();
-        if self.forwarded.has_of(session) {
-            self.forwarded.answer(ErrorCode::OK, origin, &database, now, wake);
-        } else {
-            self.in_flight.open(session, origin, &database, now, wake);
+    /// Opens a connection for a session that is there. It reads behind what that session has in flight: whoever has lost a
+    /// connection comes back to see what has become of its writes.
+    pub(super) fn open_lane(
+        &mut self,
+        lane: &Arc<Lane>,
+        (session, timeout_ms): (SessionId, i32),
+        heartbeat: Arc<Heartbeat>,
+        read_only: Option<bool>,
+        wake: &mut Vec<Waker>,
+    ) {
+        // A learner has its clients' writes in `forwarded` until they come back; what else is in flight is in no such order.
+        let learns = matches!(self.standing.mode, Mode::Follower | Mode::Observer);
+        // What met a full disk is there until it has space, and has been acknowledged to nobody.
+        let behind =
+            if learns { self.forwarded.has_of(session) } else { !self.disk_full && self.in_flight.has_of(session) };
+        wake.extend(lane.open(session, timeout_ms, heartbeat, read_only, behind));
+        let origin = Origin::Back(Arc::clone(lane));
+        match (behind, learns) {
+            (false, _) => {}
+            (true, true) => self.forwarded.push_answer(ErrorCode::OK, origin),
+            (true, false) => self.in_flight.push(Work::Answer { error: ErrorCode::OK, origin }),
         }
     }
 

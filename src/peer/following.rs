@@ -493,6 +493,7 @@ impl Following {
             epoch: self.epoch,
             leader: Some(self.dialling.whom()),
             since: core.last_logged,
+            since_ms: now.steady_ms,
             ..Standing::default()
         });
         if core.ensemble().observer_masters && !self.observer {

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use super::core::Core;
 use crate::ids::{ConnectionId, Now, SessionId};
-use crate::pipeline::{Greeting, Lane, Origin};
+use crate::pipeline::{Greeting, Lane};
 use crate::session::{Session, SessionOwner, Sessions, password};
 
 /// Sessions that only this server knows.
@@ -75,9 +75,8 @@ impl LocalSessions {
         let tracked = self.sessions.track(now, session, timeout_ms);
         tracked.owner = Some(SessionOwner::Connection(lane.id));
         let read_only = greeting.read_only.map(|_| self.read_only);
-        let (lane, heartbeat) = (Arc::clone(lane), Arc::clone(&tracked.heartbeat));
-        core.lanes.insert(Arc::clone(&lane));
-        core.open_lane(now, Origin::Connect { lane, session, timeout_ms, heartbeat, read_only }, wake);
+        core.open_lane(lane, (session, timeout_ms), Arc::clone(&tracked.heartbeat), read_only, wake);
+        core.lanes.insert(Arc::clone(lane));
     }
 
     /// Whether this connection speaks for that session.

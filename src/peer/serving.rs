@@ -10,9 +10,7 @@ use super::local::LocalSessions;
 use crate::ids::{ConnectionId, LinkId, Now, SessionId, Sid, Zxid};
 use crate::jute::int;
 use crate::metrics::Counter;
-use crate::pipeline::{
-    Asker, Greeting, Lane, Origin, Prepare, Prepared, SyncRequest, Work, WriteRequest, makes_ephemeral,
-};
+use crate::pipeline::{Asker, Greeting, Lane, Origin, Prepare, Prepared, SyncRequest, WriteRequest, makes_ephemeral};
 use crate::proto::{ErrorCode, OpCode, OpKind, Request};
 use crate::session::{Session, SessionOwner, Sessions, password};
 use crate::tree::Tree;
@@ -101,9 +99,8 @@ impl Serving {
         }
         let tracked = self.sessions.track(now, session, timeout_ms);
         tracked.owner = Some(SessionOwner::Connection(lane.id));
-        let (lane, heartbeat) = (Arc::clone(lane), Arc::clone(&tracked.heartbeat));
-        core.lanes.insert(Arc::clone(&lane));
-        core.open_lane(now, Origin::Connect { lane, session, timeout_ms, heartbeat, read_only }, wake);
+        core.open_lane(lane, (session, timeout_ms), Arc::clone(&tracked.heartbeat), read_only, wake);
+        core.lanes.insert(Arc::clone(lane));
         Ok(())
     }
 
@@ -409,7 +406,8 @@ fn sync(
     match Request::decode(OpCode::SYNC, body) {
         Ok((_, Request::Sync(path))) => {
             let path = path.map(std::borrow::Cow::into_owned);
-            core.in_flight.push(Work::Sync(SyncRequest { origin, path }));
+            // On a full disk what is in flight was acknowledged to nobody, and may be there for long.
+            core.in_flight.sync(SyncRequest { origin, path }, core.disk_full, database, now, wake);
         }
         Ok(_) | Err(_) => core.in_flight.refuse(ErrorCode::MARSHALLING, origin, database, now, wake),
     }

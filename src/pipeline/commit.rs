@@ -47,6 +47,8 @@ pub enum Origin {
         /// What to say of read-only mode.
         read_only: Option<bool>,
     },
+    /// A connection of a session that was lost, and had something in flight: it reads behind that.
+    Back(Arc<Lane>),
 }
 
 impl Origin {
@@ -61,7 +63,7 @@ impl Origin {
     fn lane(&self) -> Option<&Arc<Lane>> {
         match self {
             Self::Nobody => None,
-            Self::Request { lane, .. } | Self::Connect { lane, .. } => Some(lane),
+            Self::Request { lane, .. } | Self::Connect { lane, .. } | Self::Back(lane) => Some(lane),
         }
     }
 }
@@ -173,8 +175,13 @@ impl Forwarded {
 
     /// Answers without the leader, behind all that was sent before.
     pub fn answer(&mut self, error: ErrorCode, origin: Origin, database: &Database, now: Now, wake: &mut Vec<Waker>) {
-        self.queue.push_back(Expected::Answer(error, origin));
+        self.push_answer(error, origin);
         self.answer_first(database, now, wake);
+    }
+
+    /// Notes an answer that waits for its turn.
+    pub fn push_answer(&mut self, error: ErrorCode, origin: Origin) {
+        self.queue.push_back(Expected::Answer(error, origin));
     }
 
     /// The oldest sync has come back.
@@ -274,25 +281,36 @@ impl InFlight {
         self.queue.push_back(work);
     }
 
-    /// Opens a connection for a session: at once, or behind what this session has in flight.
-    pub fn open(&mut self, session: SessionId, origin: Origin, database: &Database, now: Now, wake: &mut Vec<Waker>) {
+    /// Whether a txn of this session is in flight.
+    #[must_use]
+    pub fn has_of(&self, session: SessionId) -> bool {
         let of = session.0.to_be_bytes();
-        if self.queue.iter().any(|work| matches!(work, Work::Txn { body, .. } if body.starts_with(&of))) {
-            self.queue.push_back(Work::Answer { error: ErrorCode::OK, origin });
-        } else {
-            answer(&origin, database, now, wake, database.last_zxid(), ErrorCode::OK, |_| ());
-        }
+        self.queue.iter().any(|work| matches!(work, Work::Txn { body, .. } if body.starts_with(&of)))
     }
 
     /// Answers a request that becomes no txn: at once, or behind what the same client has in flight.
     pub fn refuse(&mut self, error: ErrorCode, origin: Origin, database: &Database, now: Now, wake: &mut Vec<Waker>) {
-        let lane = origin.lane().map(|lane| lane.id);
-        if self.queue.iter().any(|work| work.origin().lane().map(|lane| lane.id) == lane) {
+        if self.has_from(&origin) {
             self.queue.push_back(Work::Answer { error, origin });
         } else {
             tell(&origin, database, None, error);
             answer(&origin, database, now, wake, database.last_zxid(), error, |_| ());
         }
+    }
+
+    /// Answers a sync behind all that is in flight; or at once, if what is in flight is `stuck` and not that client's.
+    pub fn sync(&mut self, request: SyncRequest, stuck: bool, database: &Database, now: Now, wake: &mut Vec<Waker>) {
+        if stuck && !self.has_from(&request.origin) {
+            request.answer(database, now, wake);
+        } else {
+            self.queue.push_back(Work::Sync(request));
+        }
+    }
+
+    /// Whether the client of this request waits for something in flight.
+    fn has_from(&self, origin: &Origin) -> bool {
+        let lane = origin.lane().map(|lane| lane.id);
+        self.queue.iter().any(|work| work.origin().lane().map(|lane| lane.id) == lane)
     }
 
     /// How much is in flight.
@@ -435,7 +453,14 @@ fn answer(
     match origin {
         Origin::Nobody => {}
         Origin::Connect { lane, session, timeout_ms, heartbeat, read_only } => {
-            wake.extend(lane.open(*session, *timeout_ms, Arc::clone(heartbeat), *read_only));
+            wake.extend(lane.open(*session, *timeout_ms, Arc::clone(heartbeat), *read_only, false));
+        }
+        Origin::Back(lane) => {
+            let mut state = lane.lock();
+            if state.pop_write() {
+                answer_waiting(database, lane, &mut state, now.steady_ms);
+                wake.extend(state.take_waker());
+            }
         }
         Origin::Request { lane, xid, op, received_ms, .. } => {
             lane.statistics().outstanding.fetch_sub(1, Relaxed);

@@ -330,19 +330,25 @@ impl Lane {
         self.lock().statistics = LaneStatistics { last_cxid: -1, ..LaneStatistics::default() };
     }
 
-    /// Answers the connect request with a session: requests may follow.
+    /// Answers the connect request with a session: requests may follow. What they read waits like that behind a write, if this
+    /// is `behind` something; [`Origin::Back`](super::Origin::Back) says when that is over.
     pub fn open(
         &self,
         session: SessionId,
         timeout_ms: i32,
         heartbeat: Arc<Heartbeat>,
         read_only: Option<bool>,
+        behind: bool,
     ) -> Option<Waker> {
         let mut state = self.lock();
         if state.phase != LanePhase::Connecting {
             return None;
         }
         state.phase = LanePhase::Open;
+        if behind {
+            let barrier = Waiting::Write { bytes: 0, size: LargeRequest::default() };
+            state.queue.get_or_insert_default().waiting.push_back(barrier);
+        }
         (state.session, state.timeout_ms, state.heartbeat) = (session, timeout_ms, Some(heartbeat));
         let password = crate::session::password(session);
         state.push_connect_response(&ConnectResponse { timeout_ms, session, password, read_only });
