@@ -339,6 +339,7 @@ whoami
 ls /q
 connect {server}/q
 ls /
+delete /
 create /below x
 create -s /below- x
 get -s /nope
@@ -351,6 +352,13 @@ set /below z
 create /below/a
 create /below/a/b
 deleteall /below
+create /deep x
+connect {server}/q/deep
+create /only x
+deleteall / -b 0
+ls /
+set -b / aGVsbG8
+get /
 close
 ls /
 close

@@ -101,8 +101,14 @@ impl Client {
         Ok(self.connection.own(&created).to_owned())
     }
 
+    /// The root, also one that stands for a chroot, goes to the server as it is: it refuses that.
     pub(super) fn delete(&self, path: &str, version: i32) -> Result<(), Failure> {
-        self.ask(OpCode::DELETE, Effect::None, path, |out| out.int(version)).map(drop)
+        validate(path)?;
+        let answer = self.connection.call(OpCode::DELETE, Effect::None, |out| {
+            out.ustring(&if path == "/" { path.to_owned() } else { self.connection.full(path) });
+            out.int(version);
+        });
+        taken(answer, Some(path)).map(drop)
     }
 
     pub(super) fn exists(&self, path: &str, watch: bool) -> Result<Option<Stat>, Failure> {

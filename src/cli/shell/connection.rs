@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::print;
+use super::print::{self, Printer};
 use super::watches::{Kind, Watches, event_name};
 use crate::cli::bench::request::frame;
 use crate::ids::{SessionId, Zxid};
@@ -128,6 +128,7 @@ struct Writer {
 pub(super) struct Connection {
     route: Route,
     print_events: Arc<AtomicBool>,
+    printer: Mutex<Option<Printer>>,
     /// Taken before the state. While there is one, nothing is unsent.
     writer: Mutex<Option<Writer>>,
     state: Mutex<State>,
@@ -171,6 +172,7 @@ impl Connection {
         let connection = Arc::new(Self {
             route,
             print_events,
+            printer: Mutex::new(Some(Printer::start()?)),
             writer: Mutex::new(None),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -238,12 +240,26 @@ impl Connection {
                 Some(deadline) => {
                     if self.changed.wait_until(&mut state, deadline).timed_out() {
                         drop(state);
-                        self.cut();
-                        return Answer { error: ErrorCode::REQUEST_TIMEOUT, body: Vec::new() };
+                        return self.give_up(xid);
                     }
                 }
             }
         }
+    }
+
+    /// The answer to a request that has taken too long, with which all others are over, too: nothing of it is sent later.
+    fn give_up(&self, xid: i32) -> Answer {
+        let writer = self.writer.lock();
+        let mut state = self.state.lock();
+        if let Some(answer) = state.answers.remove(&xid) {
+            return answer;
+        }
+        self.fail(&mut state, false);
+        state.answers.remove(&xid);
+        if let Some(writer) = writer.as_ref() {
+            let _already = writer.stream.shutdown(Shutdown::Both);
+        }
+        Answer { error: ErrorCode::REQUEST_TIMEOUT, body: Vec::new() }
     }
 
     /// Shows a server who this is, now and on every new connection.
@@ -281,6 +297,15 @@ impl Connection {
         self.tell(&mut state, "Closed");
         drop(state);
         self.cut();
+        self.print_all();
+    }
+
+    /// Waits until all events are printed; there are no more.
+    pub(super) fn print_all(&self) {
+        let printer = self.printer.lock().take();
+        if let Some(printer) = printer {
+            printer.finish();
+        }
     }
 
     /// Lets the keeper find the connection broken.
@@ -568,8 +593,10 @@ impl Connection {
     }
 
     fn print(&self, kind: &str, state: &str, path: Option<&str>, zxid: Zxid) {
-        if self.print_events.load(Ordering::Relaxed) {
-            print::event(state, kind, path, zxid.0);
+        if self.print_events.load(Ordering::Relaxed)
+            && let Some(printer) = self.printer.lock().as_ref()
+        {
+            printer.print(print::event(state, kind, path, zxid.0));
         }
     }
 

@@ -14,6 +14,8 @@ pub(super) enum Failure {
     Text(String),
     /// There is no such command.
     NoCommand(String),
+    /// The file that says what kind of client this is cannot be used.
+    Configuration(String),
 }
 
 impl Failure {
@@ -29,6 +31,7 @@ impl Failure {
     pub(super) const fn exit_code(&self) -> u8 {
         match self {
             Self::NoCommand(_) => 127,
+            Self::Configuration(_) => 2,
             Self::Keeper(..) | Self::Text(_) => 1,
         }
     }
@@ -47,7 +50,7 @@ impl fmt::Display for Failure {
                 let Some(words) = words(*code) else { return f.write_str(&message(*code, path.as_deref())) };
                 write!(f, "{words}{}", path.as_deref().unwrap_or("null"))
             }
-            Self::Text(text) => f.write_str(text),
+            Self::Text(text) | Self::Configuration(text) => f.write_str(text),
             Self::NoCommand(name) => write!(f, "Command not found: Command not found {name}"),
         }
     }

@@ -96,6 +96,9 @@ pub(super) fn run(words: &[OsString]) -> ExitCode {
     } else {
         shell.process(&command);
     }
+    if let Some(client) = &shell.client {
+        client.connection().print_all();
+    }
     ExitCode::from(shell.exit_code)
 }
 

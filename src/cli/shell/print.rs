@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -24,10 +26,37 @@ pub(super) fn part(text: &str) {
     let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
+/// Prints events on a thread of its own: whoever does not read them holds up neither pings nor commands.
+pub(super) struct Printer {
+    events: Sender<String>,
+    printing: JoinHandle<()>,
+}
+
+impl Printer {
+    /// # Errors
+    /// When there is no thread to be had.
+    pub(super) fn start() -> io::Result<Self> {
+        let (events, printed) = channel();
+        let printing =
+            std::thread::Builder::new().name("events".to_owned()).spawn(move || printed.iter().for_each(out))?;
+        Ok(Self { events, printing })
+    }
+
+    pub(super) fn print(&self, event: String) {
+        let _gone = self.events.send(event);
+    }
+
+    /// Waits until all of them are printed.
+    pub(super) fn finish(self) {
+        drop(self.events);
+        let _gone = self.printing.join();
+    }
+}
+
 /// An event; the zxid is -1 where no txn is behind it.
-pub(super) fn event(state: &str, kind: &str, path: Option<&str>, zxid: i64) {
+pub(super) fn event(state: &str, kind: &str, path: Option<&str>, zxid: i64) -> String {
     let path = path.unwrap_or("null");
-    out(format!("\nWATCHER::\n\nWatchedEvent state:{state} type:{kind} path:{path} zxid: {zxid}"));
+    format!("\nWATCHER::\n\nWatchedEvent state:{state} type:{kind} path:{path} zxid: {zxid}")
 }
 
 /// The eleven lines of a Stat.
@@ -66,9 +95,23 @@ pub(super) fn acl(acl: &Acl<'_>) -> String {
             .filter(|(perm, _)| acl.perms.meets(*perm))
             .map(|(_, letter)| letter)
             .collect();
-    let part =
-        |text: &Option<std::borrow::Cow<'_, str>>| text.as_ref().map_or(String::new(), |text| format!("'{text}"));
+    let part = |text: &Option<std::borrow::Cow<'_, str>>| {
+        text.as_ref().map_or(String::new(), |text| format!("'{}", escaped(text)))
+    };
     format!("{},{}\n: {perms}", part(&acl.scheme), part(&acl.id))
+}
+
+/// As records are written as text.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if ['\0', '\n', '\r', ',', '}', '%'].contains(&letter) {
+            let _infallible = write!(escaped, "%{:02X}", u32::from(letter));
+        } else {
+            escaped.push(letter);
+        }
+    }
+    escaped
 }
 
 /// Sixteen bytes a row, in hexadecimal and as characters, in a frame; nothing for no bytes.
@@ -117,5 +160,7 @@ mod tests {
     fn an_entry_of_an_acl() {
         let entry = Acl { perms: Perms::ALL, scheme: Some("world".into()), id: Some("anyone".into()) };
         assert_eq!(acl(&entry), "'world,'anyone\n: cdrwa");
+        let entry = Acl { perms: Perms::READ, scheme: Some("x509".into()), id: Some("CN=a,O=b%}\nx:y".into()) };
+        assert_eq!(acl(&entry), "'x509,'CN=a%2CO=b%25%7D%0Ax:y\n: r");
     }
 }

@@ -71,13 +71,15 @@ fn milliseconds(text: &str) -> Result<Duration, Failure> {
 impl Settings {
     /// Takes what matters here out of a client's properties; the rest is about logins that this client does not have.
     fn read_file(&mut self, file: &str) -> Result<(), Failure> {
-        let text = std::fs::read(file).map_err(|error| Failure::Text(format!("read {file}: {error}")))?;
+        let text = std::fs::read(file).map_err(|error| Failure::Configuration(format!("read {file}: {error}")))?;
         let settings = parse_properties(file, &String::from_utf8_lossy(&text))
-            .map_err(|error| Failure::Text(error.to_string()))?;
+            .map_err(|error| Failure::Configuration(error.to_string()))?;
         for (key, value) in settings {
             match key.as_str() {
                 "zookeeper.client.secure" if value.eq_ignore_ascii_case("true") => {
-                    return Err(Failure::Text(format!("{file}: zookeeper.client.secure: this client has no TLS")));
+                    return Err(Failure::Configuration(format!(
+                        "{file}: zookeeper.client.secure: this client has no TLS"
+                    )));
                 }
                 "zookeeper.disableAutoWatchReset" => self.keep_watches = !value.eq_ignore_ascii_case("true"),
                 "zookeeper.request.timeout" if value == "0" => self.request_max = None,

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 
 use super::Shell;
 use super::client::{Make, validate};
@@ -117,14 +117,22 @@ fn version(words: &Words) -> Result<i32, Failure> {
     text.parse().map_err(|_| Failure::Text(format!("For input string: \"{text}\"")))
 }
 
+/// As Java reads base64: padding may be missing, but not a part of it, and bits behind the last byte are not looked at.
+fn base64(text: &str) -> Result<Vec<u8>, Failure> {
+    let rules = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
+    if text.ends_with('=') && !text.len().is_multiple_of(4) {
+        return Err(Failure::text("not base64: its padding is not whole"));
+    }
+    let decoded = GeneralPurpose::new(&alphabet::STANDARD, rules).decode(text);
+    decoded.map_err(|error| Failure::Text(format!("not base64: {error}")))
+}
+
 /// set.
 pub(super) fn set(shell: &mut Shell, words: &Words) -> Result<(), Failure> {
     let text = words.word(2);
-    let data = if words.has("b") {
-        BASE64_STANDARD.decode(text).map_err(|error| Failure::Text(format!("not base64: {error}")))?
-    } else {
-        text.as_bytes().to_vec()
-    };
+    let data = if words.has("b") { base64(text)? } else { text.as_bytes().to_vec() };
     let stat = shell.client()?.set_data(words.word(1), &data, version(words)?)?;
     if words.has("s") {
         out(print::stat(&stat));
@@ -241,5 +249,15 @@ mod tests {
         let read: Vec<_> = acl.iter().map(print::acl).collect();
         assert_eq!(read, ["'world,'anyone\n: r", "'digest,'u:p\n: cdrwa", "'ip,'1.2.3.4\n: "]);
         assert!(parse_acl(",").is_empty() && parse_acl("").is_empty());
+    }
+
+    #[test]
+    fn base64_is_read_as_java_reads_it() {
+        for text in ["aGVsbG8=", "aGVsbG8", "aGVsbG9="] {
+            assert_eq!(base64(text).expect(text), b"hello");
+        }
+        for text in ["aGVsbG8==", "YQ=", "a", "aGVs bG8="] {
+            assert!(base64(text).is_err(), "{text}");
+        }
     }
 }

@@ -44,7 +44,7 @@ impl Gate {
             Self::Secure(tls) => in_time(tls.accept(socket)).await,
             Self::Either(tls) => {
                 let mut first = [0];
-                let detection = detection.unwrap_or(Duration::from_millis(tls.side.detection_ms));
+                let detection = detection.unwrap_or_else(|| Duration::from_millis(tls.side.detection_ms));
                 match timeout(detection, socket.peek(&mut first)).await {
                     Ok(Ok(1..)) if first[0] == HANDSHAKE => in_time(tls.accept(socket)).await,
                     Ok(_) | Err(_) => Ok(Stream::Plain(socket)),
