@@ -203,7 +203,7 @@ impl Shared {
     /// Somebody has dialled: who it is decides which of the two connections stays.
     async fn receive(self: &Arc<Self>, socket: TcpStream) -> io::Result<()> {
         socket.set_nodelay(true)?;
-        socket2::SockRef::from(&socket).set_keepalive(self.rules.keep_alive)?;
+        self.set_up(&socket)?;
         let mut stream = self.rules.security.accept(socket, &self.addresses).await?;
         let hello = timeout(self.rules.hello, read_hello(&mut stream)).await??;
         let sid = u8::try_from(hello.sid).map(Sid).map_err(|_| io::Error::other("not the number of a server"))?;
@@ -255,7 +255,7 @@ impl Shared {
         let known = self.addresses.election(sid);
         let addresses = if said.is_empty() { &known } else { &said };
         let socket = connect(addresses, self.rules.connect).await?;
-        socket2::SockRef::from(&socket).set_keepalive(self.rules.keep_alive)?;
+        self.set_up(&socket)?;
         // Its certificate is for where the configuration has it, if that is known: what it says of itself is only said.
         let named = if known.is_empty() { &said } else { &known };
         let mut stream = self.rules.security.dial(socket, named).await?;
@@ -263,6 +263,14 @@ impl Shared {
         stream.flush().await?;
         self.rules.sasl.dial(&mut stream, self.rules.hello).await?;
         Ok(stream)
+    }
+
+    /// A network that has died without a word is given up after as long as a server may be silent: TCP alone would wait for a
+    /// quarter of an hour, and the server may have another address.
+    fn set_up(&self, socket: &TcpStream) -> io::Result<()> {
+        let socket = socket2::SockRef::from(socket);
+        socket.set_keepalive(self.rules.keep_alive)?;
+        socket.set_tcp_user_timeout(Some(self.rules.hello))
     }
 
     /// What a server says first: who it is, and where it can be called back. Of too many addresses the first ones will do.
@@ -289,10 +297,11 @@ impl Shared {
         let (shared, woken) = (Arc::clone(self), Arc::clone(&wake));
         let task = self.runtime.spawn(async move {
             shared.inbox.give(Input::Reachable(sid, true));
-            if let Err(error) = shared.converse(sid, stream, &said, &woken).await {
+            let ended = shared.converse(sid, stream, &said, &woken).await;
+            if let Err(error) = &ended {
                 tracing::debug!(?sid, %error, "an election connection has ended");
             }
-            shared.ended(sid, number);
+            shared.ended(sid, number, ended.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
         });
         peer.connection = Some(Connection { number, wake, task: task.abort_handle() });
     }
@@ -341,13 +350,14 @@ impl Shared {
         Some(message)
     }
 
-    fn ended(self: &Arc<Self>, sid: Sid, number: u64) {
+    /// What was said last is lost where the network was.
+    fn ended(self: &Arc<Self>, sid: Sid, number: u64, is_lost: bool) {
         let mut peers = self.peers.lock();
         let Some(peer) = peers.get_mut(&sid) else { return };
         if peer.connection.as_ref().is_some_and(|connection| connection.number == number) {
             peer.connection = None;
             self.inbox.give(Input::Reachable(sid, false));
-            if peer.message.is_some() {
+            if peer.message.is_some() || is_lost && peer.last.is_some() {
                 self.dial(sid, peer);
             }
         }

@@ -435,11 +435,11 @@ async fn write(
                 Piece::Bytes(bytes) if batch.is_empty() => batch = bytes,
                 Piece::Bytes(bytes) => batch.extend_from_slice(&bytes),
                 Piece::Database(start) => {
-                    send(&mut writer, &mut batch, unsent).await?;
+                    send(&mut writer, link, &mut batch, unsent, inbox).await?;
                     write_database(&mut writer, link, start, database, inbox).await?;
                 }
                 Piece::End => {
-                    send(&mut writer, &mut batch, unsent).await?;
+                    send(&mut writer, link, &mut batch, unsent, inbox).await?;
                     return writer.shutdown().await;
                 }
             }
@@ -447,13 +447,25 @@ async fn write(
                 next = pieces.pieces.try_recv().ok();
             }
         }
-        send(&mut writer, &mut batch, unsent).await?;
+        send(&mut writer, link, &mut batch, unsent, inbox).await?;
     }
     Ok(())
 }
 
-async fn send(writer: &mut WriteSide, batch: &mut Vec<u8>, unsent: &AtomicUsize) -> io::Result<()> {
-    writer.write_all(batch).await?;
+/// A learner that takes much at once is not silent meanwhile.
+async fn send(
+    writer: &mut WriteSide,
+    link: LinkId,
+    batch: &mut Vec<u8>,
+    unsent: &AtomicUsize,
+    inbox: &Arc<dyn Inbox>,
+) -> io::Result<()> {
+    for piece in batch.chunks(PROGRESS_BYTES) {
+        writer.write_all(piece).await?;
+        if piece.len() == PROGRESS_BYTES {
+            inbox.give(Input::LearnerTakes(link));
+        }
+    }
     writer.flush().await?;
     unsent.fetch_sub(batch.len(), Relaxed);
     batch.clear();

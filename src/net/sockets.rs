@@ -1,10 +1,13 @@
 //! Names into addresses, addresses into sockets. Names are resolved again whenever they are used: the host behind a name
-//! may move, and in containers it does.
+//! may move, and in containers it does. Where that fails, or takes long, what a name meant last has to do, as in the
+//! reference: an ensemble should outlive its name service.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::watch;
@@ -13,6 +16,10 @@ use tokio::time::{sleep, timeout};
 
 /// How long one address of a server is tried alone before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(100);
+/// How long to look for a name that has been found before.
+const LOOK_UP_MAX: Duration = Duration::from_secs(1);
+/// Names that are kept; more than any ensemble has.
+const KNOWN_MAX: usize = 1024;
 /// Connections of servers that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -69,14 +76,61 @@ async fn connect_one(resolved: Vec<SocketAddr>, patience: Duration) -> io::Resul
     Err(failure)
 }
 
-/// The addresses of `host:port`, those of IPv4 first, as Java has them.
+/// What names meant last.
+static KNOWN: Known = Known { names: Mutex::new(BTreeMap::new()), patience: LOOK_UP_MAX };
+
+/// The addresses of `host:port`.
 async fn resolve(address: String) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = address.parse() {
+        return Ok(vec![address]);
+    }
+    KNOWN.resolve(look_up(address.clone()), address).await
+}
+
+/// The addresses of `host:port` now, those of IPv4 first, as Java has them.
+async fn look_up(address: String) -> io::Result<Vec<SocketAddr>> {
     let mut resolved: Vec<_> = lookup_host(&address)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("cannot resolve {address}: {error}")))?
         .collect();
     resolved.sort_by_key(SocketAddr::is_ipv6);
     Ok(resolved)
+}
+
+/// What names meant.
+struct Known {
+    names: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
+    /// For a name that is known.
+    patience: Duration,
+}
+
+impl Known {
+    async fn resolve(
+        &self,
+        look_up: impl Future<Output = io::Result<Vec<SocketAddr>>>,
+        address: String,
+    ) -> io::Result<Vec<SocketAddr>> {
+        let known = self.names.lock().get(&address).cloned();
+        let found = match known {
+            Some(_) => timeout(self.patience, look_up).await.unwrap_or_else(|late| Err(late.into())),
+            None => look_up.await,
+        };
+        match (found, known) {
+            (Ok(found), _) if !found.is_empty() => {
+                let mut known = self.names.lock();
+                if known.len() < KNOWN_MAX || known.contains_key(&address) {
+                    known.insert(address, found.clone());
+                }
+                Ok(found)
+            }
+            (found, Some(known)) => {
+                let error = found.err().unwrap_or_else(nameless);
+                tracing::warn!(address, %error, ?known, "a name is not found any more; going on with what it meant");
+                Ok(known)
+            }
+            (found, None) => found,
+        }
+    }
 }
 
 fn nameless() -> io::Error {
@@ -176,11 +230,8 @@ fn listening(socket: Socket, backlog: i32) -> io::Result<TcpListener> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU16, Ordering};
-
-    use parking_lot::Mutex;
 
     use super::*;
 
@@ -237,6 +288,23 @@ mod tests {
             assert_eq!(names.connect(&["zk1:2888"]).await.expect("connects"), here);
             names.move_to("zk1:2888", &[there]);
             assert_eq!(names.connect(&["zk1:2888"]).await.expect("connects"), there);
+        });
+    }
+
+    #[test]
+    fn a_name_service_that_is_gone_takes_no_name_with_it() {
+        run(async {
+            let known = Known { names: Mutex::default(), patience: Duration::ZERO };
+            let (here, there) = (vec![gone().await], vec![gone().await]);
+            let name = || "zk1:2888".to_owned();
+            let says = |addresses: &[SocketAddr]| std::future::ready(Ok(addresses.to_vec()));
+            let is_gone = || std::future::ready(Err(nameless()));
+            assert!(known.resolve(is_gone(), name()).await.is_err(), "it never meant anything");
+            assert_eq!(known.resolve(says(&here), name()).await.expect("found"), here);
+            assert_eq!(known.resolve(is_gone(), name()).await.expect("known"), here);
+            assert_eq!(known.resolve(std::future::pending(), name()).await.expect("known"), here);
+            assert_eq!(known.resolve(says(&there), name()).await.expect("found"), there);
+            assert_eq!(known.resolve(is_gone(), name()).await.expect("known"), there);
         });
     }
 

@@ -564,6 +564,10 @@ impl Following {
 
     /// Until when the leader may be silent.
     fn silence_until_ms(&self, core: &Core) -> u64 {
+        if self.stage == Stage::Dialling {
+            // That has an end of its own.
+            return u64::MAX;
+        }
         let rules = core.ensemble();
         let ticks = if self.stage < Stage::Joined { rules.init_limit } else { rules.sync_limit };
         self.heard_ms + core.ticks_ms(ticks)

@@ -273,10 +273,12 @@ impl Leading {
         Ok(())
     }
 
-    /// A learner takes the database that it is sent; if a quorum waits for that, it has time.
+    /// A learner takes what it is synchronised with; if a quorum waits for that, it has time.
     pub(super) fn learner_takes(&mut self, core: &Core, now: Now, link: LinkId) {
         let Some(reign) = &mut self.reign else { return };
-        let Some(learner) = reign.learners.get_mut(&link) else { return };
+        let Some(learner) = reign.learners.get_mut(&link).filter(|learner| learner.stage < Stage::Synced) else {
+            return;
+        };
         learner.heard_ms = now.steady_ms;
         if learner.follower().is_some_and(|sid| core.quorums().is_voter(sid)) {
             reign.phase_until_ms = now.steady_ms + core.ticks_ms(core.ensemble().init_limit);

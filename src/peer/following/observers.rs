@@ -59,7 +59,7 @@ impl Observers {
 
     /// An observer takes the database that it is sent.
     pub(super) fn learner_takes(&mut self, now: Now, link: LinkId) {
-        if let Some(learner) = self.learners.get_mut(&link) {
+        if let Some(learner) = self.learners.get_mut(&link).filter(|learner| learner.stage < Stage::Synced) {
             learner.heard_ms = now.steady_ms;
         }
     }
