@@ -275,9 +275,12 @@ def initialize(place):
         place.note("initialize %d" % at, (result, left()))
     with open(place.path("new/myid")) as f:
         place.note("myid", f.read())
-    for words in ("--dance", "--help"):
-        out, error, code = place.run(words, script)
-        place.note("initialize " + words, ([line for line in out.splitlines() if "Unknown" in line], error, code))
+    for words in ("--dance", "--help", "--force=false --myid=9", "--force=", "--help=x", "--myid="):
+        out, error, code = place.run(words, script, ZOOCFGDIR="DIR/fresh")
+        out = [line for line in out.splitlines() if "Unknown" in line]
+        place.note("initialize " + words, (out, error, code, left()))
+        with open(place.path("new/myid")) as f:
+            assert f.read() == "7\n", "%s: %s has made everything anew" % (place.kind, words)
 
 
 def outlives(place):

@@ -19,11 +19,8 @@ pub(crate) fn run(called: &str, mut args: Vec<String>) -> ExitCode {
     let mut asked = Asked::default();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
-        let (name, value) = match arg.split_once('=') {
-            Some((name, value)) if !value.is_empty() => (name, Some(value.to_owned())),
-            _ => (&*arg, None),
-        };
-        let mut value = || value.clone().or_else(|| args.next());
+        let (name, value) = split(&arg);
+        let mut value = || value.map(str::to_owned).or_else(|| args.next());
         match name {
             "--configfile" => env.config = value().unwrap_or_default(),
             "--myid" => asked.my_id = value(),
@@ -45,6 +42,14 @@ pub(crate) fn run(called: &str, mut args: Vec<String>) -> ExitCode {
             complain(&format!("zkd: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An option and what stands behind its `=`: two have a value, and `--force=no` is not `--force`.
+fn split(arg: &str) -> (&str, Option<&str>) {
+    match arg.split_once('=') {
+        Some((name @ ("--configfile" | "--myid"), value)) if !value.is_empty() => (name, Some(value)),
+        _ => (arg, None),
     }
 }
 
@@ -115,4 +120,18 @@ fn remove(dir: &Path) -> io::Result<()> {
     let may_be_missing = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) };
     fs::remove_file(dir.join("myid")).or_else(may_be_missing)?;
     fs::remove_dir_all(dir.join("version-2")).or_else(may_be_missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_options_have_a_value() {
+        assert_eq!(split("--myid=7"), ("--myid", Some("7")));
+        assert_eq!(split("--configfile=/a=b"), ("--configfile", Some("/a=b")));
+        for whole in ["--force", "--force=false", "--help=1", "--myid=", "--myid", "-h=x"] {
+            assert_eq!(split(whole), (whole, None));
+        }
+    }
 }
