@@ -8,6 +8,7 @@ mod names;
 mod script;
 mod serve;
 mod shell;
+mod signals;
 mod status;
 
 use std::io::{self, Write};

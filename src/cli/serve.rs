@@ -8,6 +8,7 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::logging::{self, LogArgs};
+use super::signals::{self, Early, HangUp, Signals};
 use super::{INVOCATION_ERROR, complain};
 use crate::config::{self, Config, NoteLevel};
 use crate::node::{Server, ServerError, Settings};
@@ -39,6 +40,14 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(args: &ServeArgs) -> ExitCode {
+    let hang_up = HangUp::of(args.own_session);
+    let early = match Early::listen(hang_up) {
+        Ok(early) => early,
+        Err(error) => {
+            complain(&anyhow::Error::new(error).context("listen to signals"));
+            return ExitCode::FAILURE;
+        }
+    };
     if args.own_session {
         // Whoever begins a group has one already, and no terminal to lose.
         let _has_one = rustix::process::setsid();
@@ -53,7 +62,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     };
     take_descriptors();
     take_small_pages();
-    match serve(&settings) {
+    match serve(&settings, early, hang_up) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -144,14 +153,19 @@ fn my_id(config: &Config) -> anyhow::Result<Option<u8>> {
     Ok(Some(my_id))
 }
 
-fn serve(settings: &Settings) -> Result<(), ServerError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// Until the server serves, a signal is the matter of `early`.
+fn serve(settings: &Settings, early: Early, hang_up: HangUp) -> Result<(), ServerError> {
+    let runtime = signals::runtime()?;
     let server = Server::start(settings).inspect_err(|_| {
         if let Some(user) = &settings.audit {
             audit_server(user, "serverStart", "failure");
         }
     })?;
-    runtime.block_on(server.run())
+    runtime.block_on(async {
+        let mut signals = Signals::listen(hang_up)?;
+        drop(early);
+        server.run(signals.asked_to_stop()).await
+    })
 }
 
 #[cfg(test)]

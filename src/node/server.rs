@@ -280,20 +280,16 @@ impl Server {
         Ok(Self { connections, owner, port, owning, failures, audit })
     }
 
-    /// Waits until the log fails, or a signal asks the server to stop; then finishes what is in flight.
+    /// Waits until the log fails, or `asked_to_stop` is over; then finishes what is in flight.
     ///
     /// # Errors
     /// [`ServerError::Failed`].
-    pub async fn run(mut self) -> Result<(), ServerError> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    pub async fn run(mut self, asked_to_stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         tokio::select! {
             failure = self.failures.recv() => {
                 return Err(ServerError::Failed(failure.unwrap_or_else(|| "its thread is gone".to_owned())));
             }
-            _ = terminate.recv() => tracing::info!("asked to stop"),
-            _ = interrupt.recv() => tracing::info!("interrupted"),
+            () = asked_to_stop => {}
         }
         self.stop().await;
         Ok(())

@@ -238,11 +238,31 @@ def mounted(zkd):
             expect("warned", "not in" in container.log_text(), other == "datalog")
 
 
+def told_early(zkd):
+    """A signal counts before there is a server, also for process 1, to which the kernel gives none without a handler."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        with Container(zkd) as container:
+            os.mkfifo(container.path("zoo.cfg"))
+            command = ["unshare", "--pid", "--fork", container.zkd, "--config", container.path("zoo.cfg")]
+            outer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            with open(container.path("zoo.cfg"), "w"):      # opened once zkd reads it, which goes on until it is closed
+                with open("/proc/%d/task/%d/children" % (outer.pid, outer.pid)) as f:
+                    first = int(f.read())
+                try:
+                    os.kill(first, signal.SIGQUIT)
+                    os.kill(first, number)
+                    expect("told to end by %d" % number, outer.wait(SECONDS), 0)
+                except subprocess.TimeoutExpired:
+                    os.kill(first, signal.SIGKILL)
+                    outer.wait()
+                    raise
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--zkd", required=True)
     zkd = os.path.abspath(parser.parse_args().zkd)
-    for part in (files, serves, ensemble, mounted):
+    for part in (files, told_early, serves, ensemble, mounted):
         part(zkd)
     print("zoo.cfg, myid and servers as in Apache's image; servers ran as the user %d" % zookeeper())
     return 0

@@ -283,6 +283,19 @@ def initialize(place):
             assert f.read() == "7\n", "%s: %s has made everything anew" % (place.kind, words)
 
 
+def told(place, pid, *signals):
+    """Signals that a server goes on after; the last one, SIGQUIT, is logged."""
+    with open("/proc/%d/fd/2" % pid) as f:
+        f.seek(0, os.SEEK_END)
+        for number in signals + (signal.SIGQUIT,):
+            os.kill(pid, number)
+        deadline = time.monotonic() + SECONDS
+        while "SIGQUIT" not in f.read():
+            assert runs(pid) and time.monotonic() < deadline, "it does not go on"
+            time.sleep(0.01)        # it is not a child of ours
+    place.wait("NOBODY")
+
+
 def outlives(place):
     """A daemon goes on when the terminal goes away that it was started from."""
     master, slave = os.openpty()
@@ -294,6 +307,7 @@ def outlives(place):
     pid = place.pid("conf-tty.cfg.data/zookeeper_server.pid")
     assert started.returncode == 0 and os.getsid(pid) == pid, "it belongs to the terminal"
     place.wait("NOBODY")
+    told(place, pid, signal.SIGHUP)
     assert place.run("stop tty.cfg")[0] == "Stopping zookeeper ... STOPPED\n" and not runs(pid), "it does not stop"
 
 
@@ -309,12 +323,14 @@ def fails(place):
     assert "tickTime" in said and "soon" in said, "nobody says why: %r" % said
     place.config("conf/sound.cfg", "clientPort=NOBODY")
     words = [place.path("bin/zkServer.sh"), "start-foreground", "sound.cfg"]
-    server = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with open(place.path("logs/foreground"), "w") as log:
+        server = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         assert "Mode: standalone" in place.wait("NOBODY"), "in the foreground nobody serves"
         _, error, code = place.run("--force --configfile DIR/conf/sound.cfg", "zkServer-initialize.sh")
         assert code == 1 and "in use" in error, (code, error)
-        server.send_signal(signal.SIGTERM)
+        told(place, server.pid)
+        server.send_signal(signal.SIGHUP)
         assert server.wait(SECONDS) == 0, "ended with %s" % server.returncode
     finally:
         server.kill()
