@@ -20,11 +20,11 @@ use super::script::setting;
 pub(super) struct ContainerArgs {
     /// What to run then: zkServer.sh, zkCli.sh, zkd, or any other program.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
+    pub(super) command: Vec<OsString>,
 }
 
-pub(super) fn run(args: &ContainerArgs) -> ExitCode {
-    let Err(error) = go_on(&args.command);
+pub(super) fn run(command: &[OsString]) -> ExitCode {
+    let Err(error) = go_on(command);
     super::complain(&error);
     ExitCode::FAILURE
 }
@@ -149,7 +149,7 @@ fn as_user(user: User, words: &[OsString]) -> anyhow::Result<std::convert::Infal
         give(Path::new(&dir), user).with_context(|| format!("give {dir} to the user zookeeper"))?;
     }
     let mut command = Command::new(env::current_exe()?);
-    command.arg("container").args(words).uid(user.uid).gid(user.gid);
+    command.arg0("zkd").arg("container").args(words).uid(user.uid).gid(user.gid);
     Err(command.exec()).context("go on as the user zookeeper")
 }
 

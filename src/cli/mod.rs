@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
             let called = names::called().unwrap_or_default();
             script::server::run(&called, "zkd server", args.words)
         }
-        Ok(Cli { tool: Some(Tool::Container(args)), .. }) => container::run(&args),
+        Ok(Cli { tool: Some(Tool::Container(args)), .. }) => container::run(&args.command),
         Ok(Cli { tool: Some(Tool::Migrate(args)), .. }) => migrate::run(&args),
         Ok(Cli { tool: Some(Tool::Bench(args)), .. }) => bench(&args),
         Ok(Cli { tool: Some(Tool::Cli(args)), .. }) => shell::run(&args.words),

@@ -1,7 +1,8 @@
-//! The names of Apache's scripts: the binary does what the one does whose name it is called by.
+//! The names of Apache's scripts, and of its image's entry point: the binary does what the one does whose name it is called by.
 
 use std::process::ExitCode;
 
+use super::container;
 use super::script::{cleanup, initialize, server};
 use super::shell;
 
@@ -12,6 +13,7 @@ pub(super) fn run_as_called() -> Option<ExitCode> {
     match called.rsplit('/').next()? {
         "zkServer.sh" => Some(server::run(&called, &called, args)),
         "zkServer-initialize.sh" => Some(initialize::run(&called, args)),
+        "docker-entrypoint.sh" => Some(container::run(&std::env::args_os().skip(1).collect::<Vec<_>>())),
         "zkCli.sh" => Some(shell::run(&std::env::args_os().skip(1).collect::<Vec<_>>())),
         "zkCleanup.sh" => Some(cleanup::run(&called, args)),
         _ => None,

@@ -89,10 +89,11 @@ class Container:
         return subprocess.run([self.zkd, "container", *command], env={**self.env, **variables}, cwd="/", text=True,
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS)
 
-    def start(self, *command, **variables):
+    def start(self, *command, entry_point=("zkd", "container"), **variables):
         self.log = open(self.path("log"), "ab")
-        self.process = subprocess.Popen([self.zkd, "container", *command], env={**self.env, **variables}, cwd="/",
-                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        command = [self.path(entry_point[0]), *entry_point[1:], *command]
+        self.process = subprocess.Popen(command, env={**self.env, **variables}, cwd="/", stdin=subprocess.DEVNULL,
+                                        stdout=self.log, stderr=self.log)
 
     def log_text(self):
         with open(self.path("log"), errors="replace") as f:
@@ -184,9 +185,14 @@ def serves(zkd):
                ("Client port found: %d. Client address: 127.0.0.1. Client SSL: false.\nMode: standalone\n" % port, 0))
         container.stop()
         assert os.listdir(container.path("datalog/version-2")), "no log where it belongs"
-        # The other way to say the same.
+        # The other ways to say the same.
         container.start("zkd", "--config", container.path("conf/zoo.cfg"))
         container.wait(port, ["standalone"])
+        container.stop()
+        os.symlink(container.zkd, container.path("docker-entrypoint.sh"))
+        container.start("zkServer.sh", "start-foreground", entry_point=["docker-entrypoint.sh"])
+        container.wait(port, ["standalone"])
+        expect("user", os.stat("/proc/%d" % container.process.pid).st_uid, zookeeper())
         container.stop()
         apache_serves(container.path("conf/zoo.cfg"), port)
 
