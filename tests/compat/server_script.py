@@ -193,7 +193,7 @@ def serve(place):
 
 def elsewhere(place):
     """Another directory of configurations, another pid file, other settings."""
-    place.write("other/zookeeper-env.sh", "# where", "export ZOO_LOG_DIR=\"DIR/said\"", "ZOOPIDFILE='DIR/run'/pid")
+    place.write("other/zookeeper-env.sh", "# where: C:\\", "export ZOO_LOG_DIR=\"DIR/said\"", "ZOOPIDFILE='DIR/run'/pid")
     place.write("other/java.env", "WORDS=srvr,ruok",
                 "export SERVER_JVMFLAGS=\"-Dzookeeper.4lw.commands.whitelist=${WORDS} $SERVER_JVMFLAGS\"")
     place.step("start in another directory", "--config DIR/other start")
@@ -259,7 +259,7 @@ def cleanup(place):
 
 
 def initialize(place):
-    """zkServer-initialize.sh; what it leaves."""
+    """zkServer-initialize.sh; what it leaves. As root."""
     script = "zkServer-initialize.sh"
     if not os.path.exists(place.path("bin/" + script)):
         return
@@ -275,6 +275,19 @@ def initialize(place):
         place.note("initialize %d" % at, (result, left()))
     with open(place.path("new/myid")) as f:
         place.note("myid", f.read())
+    # What is mounted cannot be removed.
+    for name in ("new", "new-logs"):
+        subprocess.run(["mount", "-t", "tmpfs", "none", place.path(name + "/version-2")], check=True)
+    try:
+        for name in ("new", "new-logs"):
+            os.mkdir(place.path(name + "/version-2/lost"))
+            place.write(name + "/version-2/log.1", "")
+        result = place.run("--force --myid=7", script, ZOOCFGDIR="DIR/fresh")
+        place.note("initialize, mounted", result)
+        assert left() == ["new-logs/version-2", "new/initialize", "new/myid", "new/version-2"], (place.kind, left())
+    finally:
+        for name in ("new", "new-logs"):
+            subprocess.run(["umount", place.path(name + "/version-2")], check=True)
     for words in ("--dance", "--help", "--force=false --myid=9", "--force=", "--help=x", "--myid="):
         out, error, code = place.run(words, script, ZOOCFGDIR="DIR/fresh")
         out = [line for line in out.splitlines() if "Unknown" in line]

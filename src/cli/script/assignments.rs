@@ -6,7 +6,8 @@ use std::str::Chars;
 
 /// Puts what `text` assigns into `variables`. It ends before the first line that a shell would do more with: that one.
 pub(super) fn take(text: &str, variables: &mut BTreeMap<String, String>) -> Option<String> {
-    for line in text.replace("\\\n", "").lines().map(str::trim) {
+    for line in joined(text) {
+        let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
@@ -20,6 +21,40 @@ pub(super) fn take(text: &str, variables: &mut BTreeMap<String, String>) -> Opti
         };
     }
     None
+}
+
+/// Lines as a shell has them: one that ends in a backslash goes on with the next.
+fn joined(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for line in text.split('\n') {
+        match lines.last_mut().filter(|_| goes_on) {
+            Some(begun) => {
+                begun.pop();
+                begun.push_str(line);
+            }
+            None => lines.push(line.to_owned()),
+        }
+        goes_on = lines.last().is_some_and(|line| ends_in_backslash(line));
+    }
+    lines
+}
+
+/// A backslash that is one: not in a comment, nor in single quotes, nor behind another.
+fn ends_in_backslash(line: &str) -> bool {
+    let (mut quote, mut before, mut rest) = (None, ' ', line.chars());
+    while let Some(c) = rest.next() {
+        match (quote, c) {
+            (Some(begun), c) if c == begun => quote = None,
+            (Some('\''), _) => {}
+            (_, '\\') if rest.next().is_none() => return true,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '#') if before.is_whitespace() || before == ';' => return false,
+            _ => {}
+        }
+        before = c;
+    }
+    false
 }
 
 fn assignment(line: &str, variables: &BTreeMap<String, String>) -> Option<(String, String)> {
@@ -89,6 +124,16 @@ mod tests {
         let expected = [("A", "1"), ("B", "two 1 \"\\n"), ("C", "$A13"), ("D", "a b"), ("E", "."), ("F", "a b")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         assert_eq!(taken(text), (expected, None));
+    }
+
+    #[test]
+    fn lines_are_joined_as_a_shell_joins_them() {
+        let text = "# a path: C:\\\nA=1\nB=2 # why \\\n  #\\\nC=\"3\\\n4\"5\\\n6\nD='7' \\\n\nE=8\\\\\nF=\\#\\\n9";
+        let expected = [("A", "1"), ("B", "2"), ("C", "3456"), ("D", "7"), ("E", "8\\"), ("F", "#9")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        assert_eq!(taken(text), (expected, None));
+        assert_eq!(taken("A='1\\\n2'"), (vec![], Some("A='1\\".to_owned())), "a value of two lines");
+        assert_eq!(taken("A=1\\"), (vec![], Some("A=1\\".to_owned())), "there is no next line");
     }
 
     #[test]

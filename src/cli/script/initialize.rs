@@ -38,7 +38,7 @@ pub(crate) fn run(called: &str, mut args: Vec<String>) -> ExitCode {
             say(&format!("{text}\n"));
             ExitCode::FAILURE
         }
-        Err(Refusal::Io(error)) => {
+        Err(error) => {
             complain(&format!("zkd: {error}"));
             ExitCode::FAILURE
         }
@@ -65,15 +65,18 @@ fn usage(called: &str) -> ExitCode {
 enum Refusal {
     #[error("{0}")]
     Said(String),
+    #[error("{}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
     #[error(transparent)]
-    Io(#[from] io::Error),
+    InUse(OpenError),
 }
 
 fn initialize(config: &str, asked: &Asked) -> Result<(), Refusal> {
     if !Path::new(config).exists() {
         return Err(Refusal::Said(format!("Unable to find config file at {config}")));
     }
-    let text = super::super::serve::read(Path::new(config)).map_err(io::Error::other)?;
+    let text = fs::read(config).map_err(|error| at(Path::new(config), error))?;
+    let text = String::from_utf8_lossy(&text);
     let Some(data_dir) = setting(&text, "dataDir") else {
         return Err(Refusal::Said(format!("Unable to determine dataDir from {config}")));
     };
@@ -94,32 +97,59 @@ fn initialize(config: &str, asked: &Asked) -> Result<(), Refusal> {
     for (_, dir) in dirs {
         let Some(dir) = dir else { continue };
         remove(Path::new(dir))?;
-        fs::create_dir_all(Path::new(dir).join("version-2"))?;
+        let data = Path::new(dir).join("version-2");
+        fs::create_dir_all(&data).map_err(|error| at(&data, error))?;
     }
     match asked.my_id.as_deref().filter(|id| !id.is_empty()) {
         Some(my_id) => {
             say(&format!("Using myid of {my_id}\n"));
-            fs::write(Path::new(&data_dir).join("myid"), format!("{my_id}\n"))?;
+            let file = Path::new(&data_dir).join("myid");
+            fs::write(&file, format!("{my_id}\n")).map_err(|error| at(&file, error))?;
         }
         None => say(&format!("No myid provided, be sure to specify it in {data_dir}/myid if using non-standalone\n")),
     }
-    File::create(Path::new(&data_dir).join("initialize"))?;
-    Ok(())
+    let marker = Path::new(&data_dir).join("initialize");
+    File::create(&marker).map(drop).map_err(|error| at(&marker, error))
 }
 
 /// Of a zkd that is running; an Apache server says nothing.
 fn refuse_in_use(dir: &str) -> Result<(), Refusal> {
     let dir = PathBuf::from(dir);
     match RealDisk::lock(&Directories { data_dir: dir.clone(), data_log_dir: dir, autocreate: false }) {
-        Err(error @ OpenError::Locked(_)) => Err(io::Error::other(error).into()),
+        Err(error @ OpenError::Locked(_)) => Err(Refusal::InUse(error)),
         _ => Ok(()),
     }
 }
 
-fn remove(dir: &Path) -> io::Result<()> {
-    let may_be_missing = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) };
-    fs::remove_file(dir.join("myid")).or_else(may_be_missing)?;
-    fs::remove_dir_all(dir.join("version-2")).or_else(may_be_missing)
+/// What cannot go because something is mounted there stays, and is empty.
+fn remove(dir: &Path) -> Result<(), Refusal> {
+    let (my_id, data) = (dir.join("myid"), dir.join("version-2"));
+    gone(&my_id, fs::remove_file(&my_id))?;
+    match fs::symlink_metadata(&data) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return gone(&data, fs::remove_file(&data)),
+        Err(error) => return gone(&data, Err(error)),
+    }
+    for entry in fs::read_dir(&data).map_err(|error| at(&data, error))? {
+        let entry = entry.map_err(|error| at(&data, error))?;
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let remove = if is_dir { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+        remove.map_err(|error| at(&entry.path(), error))?;
+    }
+    gone(&data, fs::remove_dir(&data))
+}
+
+/// Whether it is, or can stay.
+fn gone(path: &Path, removed: io::Result<()>) -> Result<(), Refusal> {
+    use io::ErrorKind::{DirectoryNotEmpty, NotFound, ResourceBusy};
+    match removed {
+        Err(error) if !matches!(error.kind(), NotFound | ResourceBusy | DirectoryNotEmpty) => Err(at(path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn at(path: &Path, error: io::Error) -> Refusal {
+    Refusal::Io { path: path.to_owned(), error }
 }
 
 #[cfg(test)]

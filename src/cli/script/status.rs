@@ -56,7 +56,8 @@ fn find(text: &str, read: &dyn Fn(&str) -> Option<String>) -> (Vec<&'static str>
             Some(my_id) => {
                 let own = |text: &str| {
                     let line = setting(text, &format!("server.{my_id}"))?;
-                    line.rsplit_once(';').map(|(_, client)| client.to_owned()).filter(|client| !client.is_empty())
+                    // Behind it there may be a port for TLS.
+                    line.split(';').nth(1).map(|client| client.trim().to_owned()).filter(|client| !client.is_empty())
                 };
                 let in_dynamic = |words: &mut Vec<_>| {
                     words.push("Client port not found in static config file. Looking in dynamic config file.");
@@ -117,6 +118,8 @@ mod tests {
         assert_eq!(found("clientPort=1\nclientPortAddress=h"), (vec![], at("1", "h", false)));
         assert_eq!(found("clientPort=1\nsecureClientPort=2"), (vec![], at("1", "localhost", false)));
         assert_eq!(found("dataDir=/d\nserver.2=b:1:2;7"), (vec![], at("7", "localhost", false)));
+        assert_eq!(found("dataDir=/d\nserver.2=b:1:2;7;8"), (vec![], at("7", "localhost", false)));
+        assert_eq!(found("dataDir=/d\nserver.2=b:1:2;h:7;[::1]:8"), (vec![], at("7", "h", false)));
         assert_eq!(found("dataDir=/d\nserver.2=b:1:2;0.0.0.0:7"), (vec![], at("7", "0.0.0.0", false)));
     }
 
