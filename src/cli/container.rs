@@ -43,18 +43,10 @@ fn go_on(command: &[OsString]) -> anyhow::Result<std::convert::Infallible> {
     let conf_dir = variable("ZOO_CONF_DIR");
     let config = Path::new(&conf_dir).join("zoo.cfg");
     let data_dir = variable("ZOO_DATA_DIR");
-    let mut flags = env::var("SERVER_JVMFLAGS").unwrap_or_default();
     if config.is_file() {
         let text = super::serve::read(&config)?;
-        match setting(&text, "dataDir") {
-            None => {
-                let log_dir = variable("ZOO_DATA_LOG_DIR");
-                flags.push_str(&format!(" -Dzookeeper.dataDir={data_dir} -Dzookeeper.dataLogDir={log_dir}"));
-            }
-            Some(dir) if Path::new(&dir) != Path::new(&data_dir) => {
-                super::complain(&anyhow::anyhow!("{} keeps data in {dir}, not in {data_dir}", config.display()));
-            }
-            Some(_) => {}
+        if let Some(dir) = setting(&text, "dataDir").filter(|dir| Path::new(dir) != Path::new(&data_dir)) {
+            super::complain(&anyhow::anyhow!("{} keeps data in {dir}, not in {data_dir}", config.display()));
         }
     } else {
         fs::write(&config, zoo_cfg(&variable)).with_context(|| format!("write {}", config.display()))?;
@@ -65,7 +57,8 @@ fn go_on(command: &[OsString]) -> anyhow::Result<std::convert::Infallible> {
         fs::write(&my_id, format!("{id}\n")).with_context(|| format!("write {}", my_id.display()))?;
     }
     let mut command = command_of(words)?;
-    command.env("SERVER_JVMFLAGS", flags);
+    // Of a zoo.cfg without dataDir the scripts take these.
+    command.env("ZOO_DATA_DIR", data_dir).env("ZOO_DATA_LOG_DIR", variable("ZOO_DATA_LOG_DIR"));
     if env::var_os("ZOOCFGDIR").is_none() {
         command.env("ZOOCFGDIR", conf_dir);
     }

@@ -1,4 +1,5 @@
-//! The names of Apache's scripts, and of its image's entry point: the binary does what the one does whose name it is called by.
+//! The names of Apache's scripts, and of its image's entry point: the binary does what the one does by whose name it is
+//! called.
 
 use std::process::ExitCode;
 

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::serve::{key_value, load};
-use crate::config::Config;
+use crate::config::{ClientAuth, Config, StoreConfig};
 use crate::net::{Stream, Tls};
 
 #[derive(Debug, Args)]
@@ -84,10 +84,33 @@ fn place_of(config: &Config) -> anyhow::Result<Place> {
     secure_place_of(config)
 }
 
-/// The port with TLS of the server that this file configures.
-pub(super) fn secure_place(file: &Path, overrides: &[(String, String)]) -> anyhow::Result<Place> {
-    secure_place_of(&load(Some(file), overrides)?)
+/// How the secure port is asked of the server that `file` and the settings `own` configure. Of the stores that `client` names
+/// nothing counts that the server has for its own; the others are the server's, but no key where it wants none.
+pub(super) fn tls_of(file: &Path, mut own: Settings, client: Settings) -> anyhow::Result<Tls> {
+    let is_tls = |(key, _): &(String, String)| key.strip_prefix("zookeeper.").unwrap_or(key).starts_with("ssl.");
+    let client: Settings = client.into_iter().filter(is_tls).collect();
+    let shown = Config::parse_embedded(&client)?.tls.client;
+    let (shows_key, trusts) = (shown.key_store.location.is_some(), shown.trust_store.location.is_some());
+    own.extend(client);
+    let mut side = match load(Some(file), &own) {
+        Ok(config) => config.tls.client,
+        // What the server has may be known to nobody else.
+        Err(_) if trusts => shown.clone(),
+        Err(error) => return Err(error),
+    };
+    if shows_key {
+        side.key_store = shown.key_store;
+    } else if trusts && side.client_auth == ClientAuth::None {
+        side.key_store = StoreConfig::default();
+    }
+    if trusts {
+        side.trust_store = shown.trust_store;
+    }
+    Ok(Tls::for_own_clients_port(&side)?)
 }
+
+/// Pairs of key and value.
+type Settings = Vec<(String, String)>;
 
 fn secure_place_of(config: &Config) -> anyhow::Result<Place> {
     let port = config.tls.client_port.context("the file names no client port")?;

@@ -89,6 +89,13 @@ class Container:
         return subprocess.run([self.zkd, "container", *command], env={**self.env, **variables}, cwd="/", text=True,
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS)
 
+    def script(self, name, *words):
+        """Standard output, standard error and exit code, as `docker exec` runs it."""
+        command = [name, *words]
+        ended = subprocess.run(command, executable=self.zkd, env={**self.env, "ZOOCFGDIR": self.path("conf")}, cwd="/",
+                               text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS)
+        return ended.stdout.replace(self.work, "DIR"), ended.stderr, ended.returncode
+
     def start(self, *command, entry_point=("zkd", "container"), **variables):
         self.log = open(self.path("log"), "ab")
         command = [self.path(entry_point[0]), *entry_point[1:], *command]
@@ -234,9 +241,14 @@ def mounted(zkd):
         text = "%sclientPort=%d\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n" % (data_dir, port)
         with Container(zkd) as container:
             container.write("conf/zoo.cfg", text)
+            container.write("conf/java.env", "SERVER_JVMFLAGS=-Xmx1g\n")
             container.start()
             container.wait(port, ["standalone"])
+            expect("zkCleanup.sh", container.script("zkCleanup.sh", "-n", "3"), ("", "", 0))
             container.stop()
+            if not data_dir:
+                said = container.script("zkServer.sh", "stop")[0]
+                assert "(could not find file DIR/data/zookeeper_server.pid)" in said, said
             expect("zoo.cfg", container.text("conf/zoo.cfg"), text)
             in_datalog = os.path.exists(container.path("datalog/version-2"))
             expect("in datalog", in_datalog, not data_dir or other == "datalog")
@@ -245,7 +257,7 @@ def mounted(zkd):
 
 
 def told_early(zkd):
-    """A signal counts before there is a server, also for process 1, to which the kernel gives none without a handler."""
+    """A signal counts before there is a server, also for process 1, which gets none without a handler."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         with Container(zkd) as container:
             os.mkfifo(container.path("zoo.cfg"))

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+from certs import PASSWORD, Authority
 from servers import Apache39, four_letter_word, free_port
 
 DEBIAN = "/usr/share/zookeeper/bin"
@@ -193,7 +194,8 @@ def serve(place):
 
 def elsewhere(place):
     """Another directory of configurations, another pid file, other settings."""
-    place.write("other/zookeeper-env.sh", "# where: C:\\", "export ZOO_LOG_DIR=\"DIR/said\"", "ZOOPIDFILE='DIR/run'/pid")
+    place.write("other/zookeeper-env.sh",
+                "# where: C:\\", "export ZOO_LOG_DIR=\"DIR/said\"", "ZOOPIDFILE='DIR/run'/pid")
     place.write("other/java.env", "WORDS=srvr,ruok",
                 "export SERVER_JVMFLAGS=\"-Dzookeeper.4lw.commands.whitelist=${WORDS} $SERVER_JVMFLAGS\"")
     place.step("start in another directory", "--config DIR/other start")
@@ -349,6 +351,42 @@ def fails(place):
         server.kill()
 
 
+def secure(place):
+    """status where only a port with TLS is: with what the server has, wherever that is said, or CLIENT_JVMFLAGS."""
+    authority = Authority(place.work)
+    client, p12 = authority.issue("client", "/CN=client"), authority.pkcs12(authority.issue("server", "/CN=server"))
+
+    def flags(**stores):
+        return " ".join("-Dzookeeper.ssl.%s=%s" % (key.replace("_", "."), value) for key, value in stores.items())
+    trust = flags(trustStore_location=authority.pem)
+    own = "%s %s" % (trust, flags(keyStore_location=p12, keyStore_password=PASSWORD, keyStore_type="PKCS12",
+                                  trustStore_type="PEM"))
+    theirs = "%s %s" % (trust, flags(keyStore_location=client))
+    found = "Client port found: NOBODY. Client address: localhost. Client SSL: true.\n"
+    for client_auth, unknown in (("need", "certificate"), ("none", None)):
+        place.write("conf/secure.cfg", "dataDir=DIR/secure-%s" % client_auth, "secureClientPort=NOBODY",
+                    "ssl.clientAuth=" + client_auth, "admin.enableServer=false")
+        place.run("start secure.cfg", SERVER_JVMFLAGS=own)
+        place.pid("secure-%s/zookeeper_server.pid" % client_auth)
+        deadline = time.monotonic() + SECONDS
+        while place.run("status secure.cfg", SERVER_JVMFLAGS=own)[2]:
+            assert time.monotonic() < deadline, place.run("status secure.cfg", SERVER_JVMFLAGS=own)
+            time.sleep(0.05)        # nobody announces that it serves
+        for name, failure, env in (
+                ("both", None, {"SERVER_JVMFLAGS": own, "CLIENT_JVMFLAGS": theirs}),
+                ("nothing", "keyStore.location", {}),
+                ("client", None, {"CLIENT_JVMFLAGS": theirs + " -Dzookeeper.client.secure=true"}),
+                ("trust", unknown, {"CLIENT_JVMFLAGS": trust}),
+                ("no key", "/no", {"SERVER_JVMFLAGS": own, "CLIENT_JVMFLAGS": flags(keyStore_location="/no.pem")})):
+            out, error, code = place.run("status secure.cfg", **env)
+            out = out[out.find("Client port found: "):]
+            said = "Error contacting service. It is probably not running.\n" if failure else "Mode: standalone\n"
+            assert (out, code) == (found + said, 1 if failure else 0), (client_auth, name, out, error)
+            assert (failure or "") in error.lower() or failure in error, (client_auth, name, error)
+            assert bool(failure) == ("zkd:" in error), (client_auth, name, error)
+        place.run("stop secure.cfg")
+
+
 def live(kind, zkd, scripts):
     """All that this kind of server says, part by part."""
     place = kind(zkd, scripts)
@@ -363,6 +401,7 @@ def live(kind, zkd, scripts):
         if place.kind == "zkd":
             outlives(place)
             fails(place)
+            secure(place)
         return dict(place.seen)
     finally:
         place.clean()

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{ScriptEnv, complain, say, setting};
+use super::{ScriptEnv, complain, say};
 use crate::disk::{Directories, LookingDisk};
 use crate::node::old_files;
 use crate::storage::retention::SNAPSHOTS_MIN;
@@ -14,7 +14,7 @@ use crate::storage::retention::SNAPSHOTS_MIN;
 pub(crate) fn run(called: &str, mut args: Vec<String>) -> ExitCode {
     let env = ScriptEnv::new(called, &mut args);
     let text = env.config_text();
-    let dirs = [setting(&text, "dataLogDir"), setting(&text, "dataDir")];
+    let dirs = [env.directory(&text, "dataLogDir"), env.directory(&text, "dataDir")];
     let words: Vec<_> = dirs.into_iter().flatten().chain(args).collect();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let (logs, snapshots, count) = match *words.as_slice() {

@@ -78,6 +78,33 @@ impl ScriptEnv {
         self.variable("ZOO_LOG_DIR").unwrap_or_else(|| format!("{}/../logs", self.bin_dir))
     }
 
+    /// `dataDir` or `dataLogDir`. Where the configuration leaves it to its surroundings, the container's variables say it.
+    fn directory(&self, text: &str, key: &str) -> Option<String> {
+        let name = if key == "dataDir" { "ZOO_DATA_DIR" } else { "ZOO_DATA_LOG_DIR" };
+        let is_left = setting(text, "dataDir").is_none();
+        setting(text, key).or_else(|| self.variable(name).filter(|_| is_left))
+    }
+
+    /// What the server is told beside its configuration; of a key that is there twice the last one counts.
+    fn settings(&self, text: &str) -> Vec<(String, String)> {
+        let mut settings = Vec::new();
+        if self.variable("ZOO_DATADIR_AUTOCREATE_DISABLE").is_some() {
+            settings.push(("zookeeper.datadir.autocreate".to_owned(), "false".to_owned()));
+        }
+        let directories = ["dataDir", "dataLogDir"].into_iter();
+        settings.extend(directories.filter_map(|key| Some((key.to_owned(), self.directory(text, key)?))));
+        for name in ["SERVER_JVMFLAGS", "JVMFLAGS"] {
+            settings.extend(properties(&self.variable(name).unwrap_or_default()));
+        }
+        // As with Java, a system property counts where the file says nothing.
+        let stands_in_file = |key: &str| {
+            let bare = key.strip_prefix("zookeeper.").unwrap_or(key);
+            [bare.to_owned(), format!("zookeeper.{bare}")].iter().any(|key| setting(text, key).is_some())
+        };
+        settings.retain(|(key, _)| !stands_in_file(key));
+        settings
+    }
+
     /// The text of the configuration; nothing if it cannot be read.
     fn config_text(&self) -> String {
         super::serve::read(Path::new(&self.config)).unwrap_or_else(|error| {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, test_kill_process};
 
-use super::{ScriptEnv, complain, properties, say, setting, status};
+use super::{ScriptEnv, complain, say, status};
 use crate::admin::VERSION;
 
 /// A server that lives for so long has started.
@@ -72,35 +72,28 @@ impl Script {
     fn missing_directory(&self, text: &str) -> Option<String> {
         self.env.variable("ZOO_DATADIR_AUTOCREATE_DISABLE")?;
         let is_missing = |dir: &str| !Path::new(dir).join("version-2").is_dir();
-        let data = Some(setting(text, "dataDir").unwrap_or_default()).filter(|dir| is_missing(dir));
-        let logs = || setting(text, "dataLogDir").filter(|dir| is_missing(dir)).map(|dir| ("txnlog", dir));
+        let data = Some(self.env.directory(text, "dataDir").unwrap_or_default()).filter(|dir| is_missing(dir));
+        let logs = || self.env.directory(text, "dataLogDir").filter(|dir| is_missing(dir)).map(|dir| ("txnlog", dir));
         let (what, dir) = data.map(|dir| ("data", dir)).or_else(logs)?;
         Some(format!("ZooKeeper {what} directory is missing at {dir} fix the path or run initialize\n"))
     }
 
     fn pid_file(&self, text: &str) -> PathBuf {
-        let in_data_dir = || format!("{}/zookeeper_server.pid", setting(text, "dataDir").unwrap_or_default());
+        let in_data_dir =
+            || format!("{}/zookeeper_server.pid", self.env.directory(text, "dataDir").unwrap_or_default());
         self.env.variable("ZOOPIDFILE").unwrap_or_else(in_data_dir).into()
     }
 
     /// What the server is called with, behind its own name.
     fn words(&self, text: &str) -> Vec<String> {
-        let mut settings = Vec::new();
-        if self.env.variable("ZOO_DATADIR_AUTOCREATE_DISABLE").is_some() {
-            settings.push(("zookeeper.datadir.autocreate".to_owned(), "false".to_owned()));
-        }
-        for name in ["SERVER_JVMFLAGS", "JVMFLAGS"] {
-            settings.extend(properties(&self.env.variable(name).unwrap_or_default()));
-        }
-        // As with Java, a system property counts where the file says nothing.
-        let stands_in_file = |key: &str| {
-            let bare = key.strip_prefix("zookeeper.").unwrap_or(key);
-            [bare.to_owned(), format!("zookeeper.{bare}")].iter().any(|key| setting(text, key).is_some())
-        };
-        settings.retain(|(key, _)| !stands_in_file(key));
         let config = ["--config".to_owned(), self.env.config.clone()].into_iter();
         config
-            .chain(settings.into_iter().flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]))
+            .chain(
+                self.env
+                    .settings(text)
+                    .into_iter()
+                    .flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]),
+            )
             .collect()
     }
 
@@ -252,6 +245,17 @@ mod tests {
         let script = script(&[("SERVER_JVMFLAGS", flags), ("JVMFLAGS", "-Dzookeeper.skipACL=no")]);
         let words = script.words("snapCount=5\nzookeeper.jute.maxbuffer=8");
         assert_eq!(words[2..], ["--set", "zookeeper.skipACL=yes", "--set", "zookeeper.skipACL=no"]);
+    }
+
+    #[test]
+    fn directories_are_those_of_the_container_where_the_file_has_none() {
+        let script =
+            script(&[("ZOO_DATA_DIR", "/data"), ("ZOO_DATA_LOG_DIR", "/datalog"), ("SERVER_JVMFLAGS", "-Xmx1g")]);
+        assert_eq!(script.words("clientPort=1")[2..], ["--set", "dataDir=/data", "--set", "dataLogDir=/datalog"]);
+        assert_eq!(script.pid_file("clientPort=1"), Path::new("/data/zookeeper_server.pid"));
+        assert_eq!(script.words("dataLogDir=/l")[2..], ["--set", "dataDir=/data"]);
+        assert_eq!(script.words("dataDir=/d").len(), 2, "the log is where the data are");
+        assert_eq!(script.pid_file("dataDir=/d"), Path::new("/d/zookeeper_server.pid"));
     }
 
     #[test]

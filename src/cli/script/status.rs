@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::super::status::{Place, ask, not_running, secure_place};
-use super::{ScriptEnv, properties, say, setting};
+use super::super::status::{Place, ask, not_running, tls_of};
+use super::{ScriptEnv, complain, properties, say, setting};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Found {
@@ -16,38 +16,41 @@ struct Found {
 
 pub(super) fn run(env: &ScriptEnv, text: &str) -> ExitCode {
     let read = |file: &str| fs::read_to_string(file).ok();
-    let (words, found) = find(text, &read);
+    let (words, found) = find(text, &env.directory(text, "dataDir").unwrap_or_default(), &read);
     for word in words {
         say(&format!("{word}\n"));
     }
     let Some(found) = found else { return ExitCode::FAILURE };
     let Found { port, address, tls } = &found;
     say(&format!("Client port found: {port}. Client address: {address}. Client SSL: {tls}.\n"));
-    let mode = place(env, &found).and_then(|place| ask(&place));
-    match mode {
+    match place(env, text, &found).and_then(|place| ask(&place)) {
         Ok(Some(mode)) => {
             say(&format!("{mode}\n"));
             ExitCode::SUCCESS
         }
-        Ok(None) | Err(_) => not_running(),
+        Ok(None) => not_running(),
+        Err(error) => {
+            if *tls {
+                complain(&format!("zkd: {error:#}"));
+            }
+            not_running()
+        }
     }
 }
 
 /// With TLS the server's own stores are shown, unless `CLIENT_JVMFLAGS` names others.
-fn place(env: &ScriptEnv, found: &Found) -> anyhow::Result<Place> {
-    if !found.tls {
-        return Ok(Place { host: found.address.clone(), port: found.port.parse()?, tls: None });
-    }
-    secure_place(Path::new(&env.config), &properties(&env.variable("CLIENT_JVMFLAGS").unwrap_or_default()))
+fn place(env: &ScriptEnv, text: &str, found: &Found) -> anyhow::Result<Place> {
+    let client = || properties(&env.variable("CLIENT_JVMFLAGS").unwrap_or_default());
+    let tls = found.tls.then(|| tls_of(Path::new(&env.config), env.settings(text), client())).transpose()?;
+    Ok(Place { host: found.address.clone(), port: found.port.parse()?, tls })
 }
 
 /// What is said on the way, and what is found.
-fn find(text: &str, read: &dyn Fn(&str) -> Option<String>) -> (Vec<&'static str>, Option<Found>) {
+fn find(text: &str, data_dir: &str, read: &dyn Fn(&str) -> Option<String>) -> (Vec<&'static str>, Option<Found>) {
     let mut words = Vec::new();
     let mut address = setting(text, "clientPortAddress");
     let mut port = setting(text, "clientPort");
     if !port.as_deref().is_some_and(is_number) {
-        let data_dir = setting(text, "dataDir").unwrap_or_default();
         let my_id = read(&format!("{data_dir}/myid")).map(|id| id.trim().to_owned()).filter(|id| is_number(id));
         match my_id {
             None => {
@@ -105,7 +108,7 @@ mod tests {
             "/dynamic" => Some("server.1=a:1:2;3\nserver.2=b:1:2:observer;[::1]:5\n".to_owned()),
             _ => None,
         };
-        let (words, found) = find(text, &read);
+        let (words, found) = find(text, &setting(text, "dataDir").unwrap_or_default(), &read);
         (words.iter().map(|word| &word[..word.len().min(20)]).collect(), found.map(|f| (f.port, f.address, f.tls)))
     }
 

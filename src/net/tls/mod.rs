@@ -19,8 +19,8 @@ use parking_lot::{Mutex, RwLock};
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{ServerName, UnixTime};
-use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCertUsingSni};
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -118,7 +118,8 @@ impl Tls {
     }
 
     /// For whoever runs the server and asks it something at its port for clients, with the server's own certificate: `ssl.*`.
-    /// Nobody has to believe in it: the certificate that the server shows may be the very same.
+    /// Nobody has to believe in it: the certificate that the server shows may be the very same. Without a key store nothing
+    /// is shown to the server.
     ///
     /// # Errors
     /// See [`TlsError`].
@@ -200,15 +201,18 @@ impl Tls {
 fn configs(side: &TlsSide, purpose: Purpose) -> Result<Configs, TlsError> {
     let (dials, between_servers) =
         (matches!(purpose, Purpose::Servers | Purpose::OwnClient), purpose == Purpose::Servers);
-    let key_file = side.key_store.location.as_ref().ok_or(TlsError::Missing)?;
+    let shows_none = purpose == Purpose::OwnClient && side.key_store.location.is_none();
+    let key_file = if shows_none { &side.trust_store.location } else { &side.key_store.location };
+    let key_file = key_file.as_ref().ok_or(TlsError::Missing)?;
     let fail =
         |error: rustls::Error| TlsError::new(key_file, format!("expected a key that fits its certificate: {error}"));
-    let (key, chain) = stores::read_key_store(&side.key_store)?;
+    let identity = if shows_none { None } else { Some(stores::read_key_store(&side.key_store)?) };
     let provider = Arc::new(provider(side));
     let versions = versions(&side.versions(matches!(purpose, Purpose::Servers | Purpose::Admin)));
     let asks = side.client_auth != ClientAuth::None;
     let trust = if asks || dials {
-        let own = if purpose == Purpose::OwnClient { chain.as_slice() } else { &[] };
+        let own = identity.as_ref().filter(|_| purpose == Purpose::OwnClient);
+        let own = own.map_or(&[][..], |(_, chain)| chain.as_slice());
         let (trust_file, mut certificates) = match side.trust_store.location.as_ref() {
             Some(file) => (file, stores::read_trust_store(&side.trust_store)?),
             None if !own.is_empty() => (key_file, Vec::new()),
@@ -226,7 +230,10 @@ fn configs(side: &TlsSide, purpose: Purpose) -> Result<Configs, TlsError> {
         Some(trust) if asks => server.with_client_cert_verifier(Arc::clone(trust) as _),
         _ => server.with_no_client_auth(),
     };
-    let mut accept = server.with_single_cert(chain.clone(), key.clone_key()).map_err(fail)?;
+    let mut accept = match &identity {
+        Some((key, chain)) => server.with_single_cert(chain.clone(), key.clone_key()).map_err(fail)?,
+        None => server.with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new())),
+    };
     if between_servers {
         // Few connections that last: each shows its certificate.
         accept.session_storage = Arc::new(NoServerSessionStorage {});
@@ -237,7 +244,10 @@ fn configs(side: &TlsSide, purpose: Purpose) -> Result<Configs, TlsError> {
             let client =
                 ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions).map_err(fail)?;
             let client = client.dangerous().with_custom_certificate_verifier(Arc::clone(trust) as _);
-            let mut client = client.with_client_auth_cert(chain, key).map_err(fail)?;
+            let mut client = match identity {
+                Some((key, chain)) => client.with_client_auth_cert(chain, key).map_err(fail)?,
+                None => client.with_no_client_auth(),
+            };
             client.enable_sni = false;
             client.resumption = Resumption::disabled();
             Some(Arc::new(client))
