@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::Inbox;
 use super::peers::{Addresses, Change};
 use super::sasl::ServerSasl;
-use super::sockets::{connect, keep_listening, listen_for_servers};
+use super::sockets::{connect, keep_listening, listen_for_servers, remember};
 use super::tls::{Security, Stream};
 use crate::ids::Sid;
 use crate::peer::Input;
@@ -295,6 +295,7 @@ impl Shared {
         let number = peer.connections;
         let wake = Arc::new(Notify::new());
         let (shared, woken) = (Arc::clone(self), Arc::clone(&wake));
+        self.runtime.spawn(remember(self.addresses.election(sid)));
         let task = self.runtime.spawn(async move {
             shared.inbox.give(Input::Reachable(sid, true));
             let ended = shared.converse(sid, stream, &said, &woken).await;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -84,22 +84,30 @@ async fn resolve(address: String) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = address.parse() {
         return Ok(vec![address]);
     }
-    KNOWN.resolve(look_up(address.clone()), address).await
+    let (host, port) = address.rsplit_once(':').unwrap_or((&address, ""));
+    let port = port.parse().map_err(|_| io::Error::other(format!("there is no port in {address}")))?;
+    let found = KNOWN.resolve(look_up(host), host).await;
+    let hosts = found.map_err(|error| io::Error::new(error.kind(), format!("cannot resolve {address}: {error}")))?;
+    Ok(hosts.into_iter().map(|host| SocketAddr::new(host, port)).collect())
 }
 
-/// The addresses of `host:port` now, those of IPv4 first, as Java has them.
-async fn look_up(address: String) -> io::Result<Vec<SocketAddr>> {
-    let mut resolved: Vec<_> = lookup_host(&address)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot resolve {address}: {error}")))?
-        .collect();
-    resolved.sort_by_key(SocketAddr::is_ipv6);
-    Ok(resolved)
+/// Remembers what the names of a server that is reached mean, so that it can be reached without a name service.
+pub(super) async fn remember(addresses: Vec<String>) {
+    for address in addresses {
+        let _later = resolve(address).await;
+    }
+}
+
+/// The addresses of a host now, those of IPv4 first, as Java has them.
+async fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
+    let mut found: Vec<_> = lookup_host((host.trim_matches(['[', ']']), 0)).await?.map(|found| found.ip()).collect();
+    found.sort_by_key(IpAddr::is_ipv6);
+    Ok(found)
 }
 
 /// What names meant.
 struct Known {
-    names: Mutex<BTreeMap<String, Vec<SocketAddr>>>,
+    names: Mutex<BTreeMap<String, Vec<IpAddr>>>,
     /// For a name that is known.
     patience: Duration,
 }
@@ -107,10 +115,10 @@ struct Known {
 impl Known {
     async fn resolve(
         &self,
-        look_up: impl Future<Output = io::Result<Vec<SocketAddr>>>,
-        address: String,
-    ) -> io::Result<Vec<SocketAddr>> {
-        let known = self.names.lock().get(&address).cloned();
+        look_up: impl Future<Output = io::Result<Vec<IpAddr>>>,
+        host: &str,
+    ) -> io::Result<Vec<IpAddr>> {
+        let known = self.names.lock().get(host).cloned();
         let found = match known {
             Some(_) => timeout(self.patience, look_up).await.unwrap_or_else(|late| Err(late.into())),
             None => look_up.await,
@@ -118,14 +126,14 @@ impl Known {
         match (found, known) {
             (Ok(found), _) if !found.is_empty() => {
                 let mut known = self.names.lock();
-                if known.len() < KNOWN_MAX || known.contains_key(&address) {
-                    known.insert(address, found.clone());
+                if known.len() < KNOWN_MAX || known.contains_key(host) {
+                    known.insert(host.to_owned(), found.clone());
                 }
                 Ok(found)
             }
             (found, Some(known)) => {
                 let error = found.err().unwrap_or_else(nameless);
-                tracing::warn!(address, %error, ?known, "a name is not found any more; going on with what it meant");
+                tracing::warn!(host, %error, ?known, "a name is not found any more; going on with what it meant");
                 Ok(known)
             }
             (found, None) => found,
@@ -295,16 +303,16 @@ mod tests {
     fn a_name_service_that_is_gone_takes_no_name_with_it() {
         run(async {
             let known = Known { names: Mutex::default(), patience: Duration::ZERO };
-            let (here, there) = (vec![gone().await], vec![gone().await]);
-            let name = || "zk1:2888".to_owned();
-            let says = |addresses: &[SocketAddr]| std::future::ready(Ok(addresses.to_vec()));
+            let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|ip| vec![ip.parse::<IpAddr>().expect("an address")]);
+            let says = |addresses: &[IpAddr]| std::future::ready(Ok(addresses.to_vec()));
             let is_gone = || std::future::ready(Err(nameless()));
-            assert!(known.resolve(is_gone(), name()).await.is_err(), "it never meant anything");
-            assert_eq!(known.resolve(says(&here), name()).await.expect("found"), here);
-            assert_eq!(known.resolve(is_gone(), name()).await.expect("known"), here);
-            assert_eq!(known.resolve(std::future::pending(), name()).await.expect("known"), here);
-            assert_eq!(known.resolve(says(&there), name()).await.expect("found"), there);
-            assert_eq!(known.resolve(is_gone(), name()).await.expect("known"), there);
+            assert!(known.resolve(is_gone(), "zk1").await.is_err(), "it never meant anything");
+            assert_eq!(known.resolve(says(&here), "zk1").await.expect("found"), here);
+            assert_eq!(known.resolve(is_gone(), "zk1").await.expect("known"), here);
+            assert_eq!(known.resolve(std::future::pending(), "zk1").await.expect("known"), here);
+            assert_eq!(known.resolve(says(&there), "zk1").await.expect("found"), there);
+            assert_eq!(known.resolve(is_gone(), "zk1").await.expect("known"), there);
+            assert!(known.resolve(is_gone(), "zk2").await.is_err());
         });
     }
 
