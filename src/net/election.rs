@@ -302,7 +302,7 @@ impl Shared {
             if let Err(error) = &ended {
                 tracing::debug!(?sid, %error, "an election connection has ended");
             }
-            shared.ended(sid, number, ended.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
+            shared.ended(sid, number, ended.is_err_and(|error| is_lost(error.kind())));
         });
         peer.connection = Some(Connection { number, wake, task: task.abort_handle() });
     }
@@ -363,6 +363,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether what was said last has come to nobody: the network, or the other host, was gone.
+const fn is_lost(error: io::ErrorKind) -> bool {
+    use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+    matches!(error, TimedOut | HostUnreachable | NetworkUnreachable | NetworkDown)
 }
 
 /// Whether an address names no host.

@@ -37,6 +37,8 @@ const BATCH_BYTES: usize = 256 * 1024;
 const STEP_BYTES: usize = 64 * 1024;
 /// Of what the owner is told of one that is not whole yet, bytes: a database may take longer than anybody may be silent.
 const PROGRESS_BYTES: usize = 256 * 1024;
+/// More at once is a part of the leader's history, and not what is written meanwhile.
+const MUCH_BYTES: usize = 4 << 20;
 /// Room for what comes in, bytes.
 const ROOM_BYTES: usize = 64 * 1024;
 /// How many such pieces may wait for the owner; then the socket is not read.
@@ -460,9 +462,10 @@ async fn send(
     unsent: &AtomicUsize,
     inbox: &Arc<dyn Inbox>,
 ) -> io::Result<()> {
+    let is_much = batch.len() > MUCH_BYTES;
     for piece in batch.chunks(PROGRESS_BYTES) {
         writer.write_all(piece).await?;
-        if piece.len() == PROGRESS_BYTES {
+        if is_much {
             inbox.give(Input::LearnerTakes(link));
         }
     }

@@ -28,7 +28,8 @@ const BACKLOG: i32 = 1024;
 /// # Errors
 /// Those of the last one that failed, or that nothing came of it within `patience`.
 pub(super) async fn connect(addresses: &[String], patience: Duration) -> io::Result<TcpStream> {
-    connect_by(resolve, addresses, patience).await
+    let for_names = LOOK_UP_MAX.min(patience / 2);
+    connect_by(move |address| resolve(address, for_names), addresses, patience).await
 }
 
 /// The same with any way to resolve names.
@@ -77,16 +78,16 @@ async fn connect_one(resolved: Vec<SocketAddr>, patience: Duration) -> io::Resul
 }
 
 /// What names meant last.
-static KNOWN: Known = Known { names: Mutex::new(BTreeMap::new()), patience: LOOK_UP_MAX };
+static KNOWN: Known = Known(Mutex::new(BTreeMap::new()));
 
-/// The addresses of `host:port`.
-async fn resolve(address: String) -> io::Result<Vec<SocketAddr>> {
+/// The addresses of `host:port`. If the host was found before, that will do after `patience`.
+async fn resolve(address: String, patience: Duration) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = address.parse() {
         return Ok(vec![address]);
     }
     let (host, port) = address.rsplit_once(':').unwrap_or((&address, ""));
     let port = port.parse().map_err(|_| io::Error::other(format!("there is no port in {address}")))?;
-    let found = KNOWN.resolve(look_up(host), host).await;
+    let found = KNOWN.resolve(look_up(host.to_owned()), host, patience).await;
     let hosts = found.map_err(|error| io::Error::new(error.kind(), format!("cannot resolve {address}: {error}")))?;
     Ok(hosts.into_iter().map(|host| SocketAddr::new(host, port)).collect())
 }
@@ -94,49 +95,43 @@ async fn resolve(address: String) -> io::Result<Vec<SocketAddr>> {
 /// Remembers what the names of a server that is reached mean, so that it can be reached without a name service.
 pub(super) async fn remember(addresses: Vec<String>) {
     for address in addresses {
-        let _later = resolve(address).await;
+        let _later = resolve(address, LOOK_UP_MAX).await;
     }
 }
 
 /// The addresses of a host now, those of IPv4 first, as Java has them.
-async fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
+async fn look_up(host: String) -> io::Result<Vec<IpAddr>> {
     let mut found: Vec<_> = lookup_host((host.trim_matches(['[', ']']), 0)).await?.map(|found| found.ip()).collect();
     found.sort_by_key(IpAddr::is_ipv6);
-    Ok(found)
+    if found.is_empty() { Err(nameless()) } else { Ok(found) }
 }
 
 /// What names meant.
-struct Known {
-    names: Mutex<BTreeMap<String, Vec<IpAddr>>>,
-    /// For a name that is known.
-    patience: Duration,
-}
+struct Known(Mutex<BTreeMap<String, Vec<IpAddr>>>);
 
 impl Known {
     async fn resolve(
-        &self,
-        look_up: impl Future<Output = io::Result<Vec<IpAddr>>>,
+        &'static self,
+        look_up: impl Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
         host: &str,
+        patience: Duration,
     ) -> io::Result<Vec<IpAddr>> {
-        let known = self.names.lock().get(host).cloned();
-        let found = match known {
-            Some(_) => timeout(self.patience, look_up).await.unwrap_or_else(|late| Err(late.into())),
-            None => look_up.await,
-        };
-        match (found, known) {
-            (Ok(found), _) if !found.is_empty() => {
-                let mut known = self.names.lock();
-                if known.len() < KNOWN_MAX || known.contains_key(host) {
-                    known.insert(host.to_owned(), found.clone());
-                }
-                Ok(found)
-            }
-            (found, Some(known)) => {
-                let error = found.err().unwrap_or_else(nameless);
-                tracing::warn!(host, %error, ?known, "a name is not found any more; going on with what it meant");
-                Ok(known)
-            }
-            (found, None) => found,
+        let known = self.0.lock().get(host).cloned();
+        let name = host.to_owned();
+        // An answer that comes too late for this time is there for the next.
+        let looking = tokio::spawn(async move { look_up.await.inspect(|found| self.note(name, found)) });
+        let Some(known) = known else { return looking.await.map_err(io::Error::other)? };
+        let found = timeout(patience, looking).await.map_err(io::Error::from);
+        found.and_then(|found| found.map_err(io::Error::other)?).or_else(|error| {
+            tracing::warn!(host, %error, ?known, "a name is not found any more; going on with what it meant");
+            Ok(known)
+        })
+    }
+
+    fn note(&self, host: String, found: &[IpAddr]) {
+        let mut known = self.0.lock();
+        if known.len() < KNOWN_MAX || known.contains_key(&host) {
+            known.insert(host, found.to_vec());
         }
     }
 }
@@ -151,7 +146,7 @@ fn nameless() -> io::Error {
 /// Those of the last one.
 pub(crate) async fn listen_on(address: &str, backlog: i32) -> io::Result<TcpListener> {
     let mut failure = nameless();
-    for resolved in resolve(address.to_owned()).await? {
+    for resolved in resolve(address.to_owned(), LOOK_UP_MAX).await? {
         match bind(resolved).and_then(|socket| listening(socket, backlog)) {
             Ok(listener) => return Ok(listener),
             Err(error) => failure = error,
@@ -166,7 +161,7 @@ pub(crate) async fn listen_on(address: &str, backlog: i32) -> io::Result<TcpList
 /// Those of the last address of that name.
 pub(super) async fn find_free(address: &str) -> io::Result<()> {
     let mut failure = nameless();
-    for resolved in resolve(address.to_owned()).await? {
+    for resolved in resolve(address.to_owned(), LOOK_UP_MAX).await? {
         match bind(resolved) {
             Ok(_unused) => return Ok(()),
             Err(error) => failure = error,
@@ -302,17 +297,22 @@ mod tests {
     #[test]
     fn a_name_service_that_is_gone_takes_no_name_with_it() {
         run(async {
-            let known = Known { names: Mutex::default(), patience: Duration::ZERO };
+            let known: &'static Known = Box::leak(Box::new(Known(Mutex::default())));
             let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|ip| vec![ip.parse::<IpAddr>().expect("an address")]);
-            let says = |addresses: &[IpAddr]| std::future::ready(Ok(addresses.to_vec()));
-            let is_gone = || std::future::ready(Err(nameless()));
-            assert!(known.resolve(is_gone(), "zk1").await.is_err(), "it never meant anything");
-            assert_eq!(known.resolve(says(&here), "zk1").await.expect("found"), here);
-            assert_eq!(known.resolve(is_gone(), "zk1").await.expect("known"), here);
-            assert_eq!(known.resolve(std::future::pending(), "zk1").await.expect("known"), here);
-            assert_eq!(known.resolve(says(&there), "zk1").await.expect("found"), there);
-            assert_eq!(known.resolve(is_gone(), "zk1").await.expect("known"), there);
-            assert!(known.resolve(is_gone(), "zk2").await.is_err());
+            let resolve = |found: Option<&Vec<IpAddr>>| {
+                known.resolve(std::future::ready(found.cloned().ok_or_else(nameless)), "zk1", PATIENCE)
+            };
+            assert!(resolve(None).await.is_err(), "it never meant anything");
+            assert_eq!(resolve(Some(&here)).await.expect("found"), here);
+            assert_eq!(resolve(None).await.expect("known"), here);
+            let (say, late) = tokio::sync::oneshot::channel();
+            let slow = async { late.await.map_err(io::Error::other) };
+            assert_eq!(known.resolve(slow, "zk1", Duration::ZERO).await.expect("known"), here);
+            say.send(there.clone()).expect("somebody waits");
+            tokio::task::yield_now().await;
+            assert_eq!(resolve(None).await.expect("known since"), there);
+            let other = known.resolve(std::future::ready(Err(nameless())), "zk2", PATIENCE).await;
+            assert!(other.is_err());
         });
     }
 

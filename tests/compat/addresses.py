@@ -5,8 +5,8 @@
 Linux, as root: the servers run where the test's own file lies on top of /etc/hosts, which itself is not touched. Three
 servers know each other by names. At first the third has none; then it gets one, and joins; then it comes back elsewhere
 under the same name, first as a follower and then as the leader that others look for. A server whose own name means no
-address of this host says so and ends with code 14; with quorumListenOnAllIPs it runs. Of several addresses those that
-work will do. Client ports may be named as well.
+address of this host says so and ends with code 14; with quorumListenOnAllIPs it runs. When all names are gone, another
+leader is found all the same. Of several addresses those that work will do. Client ports may be named as well.
 """
 import os
 import subprocess
@@ -36,6 +36,10 @@ class Hosts:
             lines = [f.read()] + ["%s %s\n" % (address, name) for name, address in self.names.items()]
         with open(self.file, "w") as f:         # the same file: what lies on /etc/hosts is this one
             f.write("\n".join(lines))
+
+    def forget(self):
+        self.names.clear()
+        self.write()
 
     def before(self, command):
         return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', self.file, *command]
@@ -117,6 +121,17 @@ def all_addresses(kind, hosts):
         ensemble.wait_for_roles()
 
 
+def forgotten(kind, hosts):
+    """The name service is gone, and then the leader."""
+    for number in 1, 2, 3:
+        hosts["zk%d.test" % number] = "127.0.0.%d" % number
+    with NamedEnsemble(known_by(hosts, kind), 3, {**CONFIG, "quorumListenOnAllIPs": "true"}) as ensemble:
+        leader = ensemble.wait_for_roles()
+        hosts.forget()
+        leader.kill()
+        ensemble.wait_for_roles()
+
+
 class ManyMember(Member):
     """A server with two addresses, of which only the second one works."""
 
@@ -158,10 +173,10 @@ def main():
     with tempfile.TemporaryDirectory(prefix="zk-test-") as directory:
         hosts = Hosts(directory)
         require_namespaces(hosts)
-        for part in names, all_addresses, several, client_port:
+        for part in names, all_addresses, forgotten, several, client_port:
             if args.only in (None, part.__name__):
                 part(kind, hosts)
-    print("names are resolved anew, own addresses are checked, several are tried")
+    print("names are resolved anew, and kept when they are gone; own addresses are checked, several are tried")
     return 0
 
 

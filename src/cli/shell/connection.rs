@@ -281,7 +281,7 @@ impl Connection {
     /// Ends the session.
     pub(super) fn close(&self) {
         if !self.phase().is_alive() {
-            return;
+            return self.print_all();
         }
         let xid = self.send(OpCode::CLOSE_SESSION, Effect::None, |_| ());
         let mut state = self.state.lock();
