@@ -12,10 +12,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// How long one address of a server is tried alone before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(100);
+/// How long other addresses are waited for once one has failed: enough for a lost packet.
+const OTHERS_MAX: Duration = Duration::from_secs(2);
 /// How long to look for a name that has been found before.
 const LOOK_UP_MAX: Duration = Duration::from_secs(1);
 /// Names that are kept; more than any ensemble has.
@@ -50,13 +52,21 @@ where
     }
     let first = async {
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the configuration does not name that server");
-        while let Some(attempt) = attempts.join_next().await {
-            match attempt.map_err(io::Error::other).flatten() {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failure = error,
+        let mut until = None;
+        loop {
+            let next = attempts.join_next();
+            let next = match until {
+                Some(until) => timeout_at(until, next).await.unwrap_or(None),
+                None => next.await,
+            };
+            match next.map(|attempt| attempt.map_err(io::Error::other).flatten()) {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => failure = error,
+                None => return Err(failure),
             }
+            // Where one was refused somebody may listen soon: no need to wait for another one that does not answer at all.
+            until = until.or_else(|| Some(Instant::now() + OTHERS_MAX));
         }
-        Err(failure)
     };
     let stream = timeout(patience, first).await??;
     stream.set_nodelay(true)?;
