@@ -274,12 +274,9 @@ impl Clients {
             local.remove(session);
             return Some(ErrorCode::OK);
         }
-        if !makes_ephemeral(op, body) {
+        // Without upgrading, the leader refuses it.
+        if !core.ensemble().local_sessions_upgrade || !makes_ephemeral(op, body) {
             return None;
-        }
-        // An Apache leader would say that the session is over, which the client is not to hear.
-        if !core.ensemble().local_sessions_upgrade {
-            return Some(ErrorCode::EPHEMERAL_ON_LOCAL_SESSION);
         }
         let Session { timeout_ms, heartbeat, owner, .. } = local.remove(session)?;
         if let Some(SessionOwner::Connection(connection)) = owner {

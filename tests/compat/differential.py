@@ -165,7 +165,7 @@ class Run:
                 raise Different("zxid %d / %d" % (ours, theirs))
             return
         if op == "multi" and a["err"] == -5 and theirs == ours + self.extra - 1:
-            return                              # null-path-zxid
+            self.extra -= 1                     # null-path-zxid: it is not shown until the next txn
         if theirs > ours + self.extra and (a["err"] == -5 or self.hidden):
             self.extra = theirs - ours          # truncated-zxid
             self.hidden = False
