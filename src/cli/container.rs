@@ -14,6 +14,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Context;
 use clap::Args;
 
+use super::names;
 use super::script::setting;
 
 #[derive(Debug, Args)]
@@ -33,8 +34,7 @@ pub(super) fn run(command: &[OsString]) -> ExitCode {
 fn go_on(command: &[OsString]) -> anyhow::Result<std::convert::Infallible> {
     let default = ["zkServer.sh".into(), "start-foreground".into()];
     let words = if command.is_empty() { &default } else { command };
-    let is_server = ["zkServer.sh", "zkd"].iter().any(|own| name(&words[0]) == *own);
-    if is_server
+    if names::is_server(name(&words[0]))
         && rustix::process::geteuid().is_root()
         && let Some(user) = user_named("zookeeper")
     {
@@ -67,8 +67,7 @@ fn go_on(command: &[OsString]) -> anyhow::Result<std::convert::Infallible> {
 
 /// Of a script of Apache's, or of zkd, this binary is the one; others are looked for in `PATH`.
 fn command_of(words: &[OsString]) -> io::Result<Command> {
-    const OWN: [&str; 5] = ["zkd", "zkServer.sh", "zkServer-initialize.sh", "zkCleanup.sh", "zkCli.sh"];
-    let is_own = OWN.iter().any(|own| name(&words[0]) == *own);
+    let is_own = names::is_own(name(&words[0]));
     let mut command = Command::new(if is_own { env::current_exe()?.into() } else { words[0].clone() });
     command.arg0(&words[0]).args(&words[1..]);
     Ok(command)

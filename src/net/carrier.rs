@@ -247,6 +247,47 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn connections_that_ask_for_much_let_others_of_the_thread_go_on() {
+        const EACH: Duration = Duration::from_millis(1);
+        const COUNT: usize = 100;
+        let (again, trace) = (Arc::new(Notify::new()), Trace::default());
+        let carrier = Carrier::new(Arc::new(Batches::default()), WordDesk::open().expect("a thread"));
+        let (arrive, arriving) = mpsc::channel(COUNT);
+        let (carries, all, told) = (carrier.clone(), again.clone(), trace.clone());
+        tokio::spawn(async move {
+            let begin = |()| {
+                let (carrier, again, trace) = (carries.clone(), all.clone(), told.clone());
+                Some(async move {
+                    again.notified().await;
+                    poll_fn(|cx| match carrier.grants_turn() {
+                        true => Poll::Ready(()),
+                        false => {
+                            cx.waker().wake_by_ref();
+                            Poll::Pending
+                        }
+                    })
+                    .await;
+                    // As long as it would take to answer.
+                    let end = Instant::now() + EACH;
+                    while Instant::now() < end {}
+                    trace.lock().push("connection");
+                })
+            };
+            carries.carry(arriving, begin).await;
+        });
+        for _ in 0..COUNT {
+            arrive.send(()).await.expect("somebody carries");
+        }
+        tokio::task::yield_now().await;
+        again.notify_waiters();
+        let other = trace.clone();
+        tokio::spawn(async move { other.lock().push("other") }).await.expect("it ends well");
+        let before = trace.lock().iter().position(|who| *who == "other");
+        let most = (TURNS_TIME.as_millis() / EACH.as_millis()) as usize;
+        assert!(before.is_some_and(|before| before <= most), "{before:?}");
+    }
+
+    #[tokio::test]
     async fn many_connections_that_are_ready_let_others_of_the_thread_go_on() {
         let (again, trace) = (Arc::new(Notify::new()), Trace::default());
         let (_carrier, owner) = carried(10 * TURNS_MAX, &again, &trace).await;

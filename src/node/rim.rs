@@ -117,9 +117,10 @@ impl Rim {
             Output::Standing(standing) => {
                 self.clients.serving.store(standing.serves, Relaxed);
                 self.times.stands(Instant::now(), standing.mode);
+                let since_ms = standing.since_ms;
                 let before = std::mem::replace(&mut *self.standing.write(), standing);
                 // To the reference, each role is another server.
-                if self.standing.read().since_ms > before.since_ms {
+                if since_ms > before.since_ms {
                     self.clients.statistics.reset();
                 }
             }

@@ -353,19 +353,19 @@ impl Firing<'_> {
         let mut frame = Vec::new();
         put_event(&mut frame, self.zxid, event, path);
         let world = world_perms(acl);
-        let (mut statistics, mut told, mut bytes) = (None, 0, 0);
+        let (mut statistics, mut told) = (None, 0);
         for id in &self.told[from..] {
             let Some(Some(lane)) = self.watching.lanes.get(id.0 as usize) else { continue };
             statistics = Some(lane.statistics());
             let mut state = lane.lock();
             if self.auth.allows(acl, world, Perms::READ, state.identities()) {
                 state.push_event(&frame);
-                (told, bytes) = (told + 1, bytes + frame.len());
+                told += 1;
                 self.wake.extend(state.take_waker());
             }
         }
         if let Some(statistics) = statistics {
-            statistics.fired(event, self.told.len() - from, (told, bytes));
+            statistics.fired(event, self.told.len() - from, (told, frame.len()));
         }
     }
 

@@ -114,8 +114,8 @@ impl ServerStatistics {
         self.metrics.count(counter, 1);
     }
 
-    /// Counts an event: so many watches, and so many bytes to those who may know of it.
-    pub fn fired(&self, event: EventType, watches: usize, (told, bytes): (usize, usize)) {
+    /// Counts an event: so many watches, and those that were told of it with one frame of so many bytes.
+    pub fn fired(&self, event: EventType, watches: usize, (told, frame_bytes): (usize, usize)) {
         let kind = match event {
             EventType::Created => Basic::node_created_watch_count,
             EventType::Deleted => Basic::node_deleted_watch_count,
@@ -123,13 +123,13 @@ impl ServerStatistics {
             EventType::ChildrenChanged => Basic::node_children_watch_count,
         };
         self.metrics.sample(kind, watches as u64);
-        self.notified(told, bytes);
+        self.notified(told, frame_bytes);
     }
 
-    /// Counts events that go out, in frames of so many bytes in all, with their lengths in front, which are not counted.
-    pub fn notified(&self, told: usize, bytes: usize) {
+    /// Counts a frame that goes out so many times; the length in front of it is not among the bytes of events.
+    pub fn notified(&self, told: usize, frame_bytes: usize) {
         self.packets_sent.fetch_add(told as u64, Relaxed);
-        self.metrics.count(Counter::watch_bytes, (bytes - 4 * told) as u64);
+        self.metrics.count(Counter::watch_bytes, (told * frame_bytes.saturating_sub(4)) as u64);
     }
 
     /// Counts a frame that went out and is no reply to a request.

@@ -3,13 +3,10 @@
     crowds.py --zkd target/release/zkd [--apache] [--only sessions]
 
 Sessions with ephemerals whose clients are gone, and which all end at once behind a restart: the longest read meanwhile.
-Connections that ask for reads as fast as the server takes them: the longest write meanwhile. TLS handshakes that all
-begin at once, with long keys: the same. None of them may take longer than a second.
+TLS handshakes that all begin at once, with long keys: the longest write. None of them may take longer than a second.
 """
 import argparse
-import multiprocessing
 import os
-import select
 import ssl
 import socket
 import subprocess
@@ -22,8 +19,7 @@ from wire import Client, w
 
 MOST_SECONDS = 1.0
 EXTRA = {"maxClientCnxns": "0", "admin.enableServer": "false", "4lw.commands.whitelist": "*"}
-SESSIONS, EPHEMERALS = 3000, 30
-READERS, READ_SECONDS = 300, 6
+SESSIONS, EPHEMERALS = 10000, 10
 HANDSHAKES, HANDSHAKE_SECONDS = 400, 6
 
 
@@ -74,44 +70,6 @@ def children(client):
     return client.get("/crowd")[1]["numChildren"]
 
 
-def ask_and_ask(port, begun):
-    """Keeps the server's sockets full of reads, and reads what comes."""
-    clients = [Client(port) for _ in range(READERS)]
-    requests = w.request(1, "exists", w.ustr("/a") + w.boolean(False)) * 3000
-    at, sockets = {}, {}
-    events = select.epoll()
-    for client in clients:
-        client.conn.s.setblocking(False)
-        at[client.conn.s.fileno()], sockets[client.conn.s.fileno()] = 0, client.conn.s
-        events.register(client.conn.s, select.EPOLLIN | select.EPOLLOUT)
-    begun.set()
-    sink = bytearray(1 << 20)
-    over = after(READ_SECONDS + 1)
-    while not over():
-        for number, event in events.poll(0.1):
-            try:
-                if event & select.EPOLLIN:
-                    sockets[number].recv_into(sink)
-                if event & select.EPOLLOUT:
-                    at[number] = (at[number] + sockets[number].send(memoryview(requests)[at[number]:])) % len(requests)
-            except OSError:
-                pass
-
-
-def readers(kind):
-    with kind(extra=EXTRA, port=lasting_port()) as server:
-        client = Client(server.port, seconds=60)
-        client.create("/a")
-        begun = multiprocessing.Event()
-        crowd = multiprocessing.Process(target=ask_and_ask, args=(server.port, begun))
-        crowd.start()
-        begun.wait()
-        most = longest(lambda: client.set("/a", b"1"), after(READ_SECONDS))
-        crowd.join()
-        client.close()
-    return "%d connections read" % READERS, most
-
-
 def handshakes(kind):
     server = kind(port=lasting_port())
     key, secure = os.path.join(server.work, "key.pem"), lasting_port()
@@ -151,7 +109,7 @@ def main():
     args = parser.parse_args()
     kind = servers.Apache39 if args.apache else lambda **kwargs: servers.Zkd(args.zkd, **kwargs)
     slow = False
-    for part in sessions, readers, handshakes:
+    for part in sessions, handshakes:
         if args.only in (None, part.__name__):
             what, most = part(kind)
             print("%s: others wait for %.3f s at the most" % (what, most), flush=True)

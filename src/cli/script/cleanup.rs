@@ -36,7 +36,7 @@ pub(crate) fn run(called: &str, mut args: Vec<String>) -> ExitCode {
     match purge(Path::new(logs), Path::new(snapshots), keep) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("zkd: {error:#}"));
+            complain(format!("zkd: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -58,7 +58,7 @@ fn purge(logs: &Path, snapshots: &Path, keep: usize) -> anyhow::Result<()> {
             let file = root.join("version-2").join(name);
             say(&format!("Removing file: {}\t{}\n", modified(&file), file.display()));
             if fs::remove_file(&file).is_err() {
-                complain(&format!("Failed to remove {}", file.display()));
+                complain(format!("Failed to remove {}", file.display()));
             }
         }
     }

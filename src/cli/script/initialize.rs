@@ -39,7 +39,7 @@ pub(crate) fn run(called: &str, mut args: Vec<String>) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            complain(&format!("zkd: {error}"));
+            complain(format!("zkd: {error}"));
             ExitCode::FAILURE
         }
     }

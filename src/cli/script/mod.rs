@@ -9,8 +9,9 @@ mod status;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use super::shell::print::{err as complain, part as say};
 
 /// What zkEnv.sh finds out.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl ScriptEnv {
         let path = format!("{}/{name}", self.config_dir);
         let Ok(text) = fs::read(&path) else { return };
         if let Some(line) = assignments::take(&String::from_utf8_lossy(&text), &mut self.assigned) {
-            complain(&format!("{path}: only assignments are understood; nothing is taken from here on: {line}"));
+            complain(format!("{path}: only assignments are understood; nothing is taken from here on: {line}"));
         }
     }
 
@@ -108,7 +109,7 @@ impl ScriptEnv {
     /// The text of the configuration; nothing if it cannot be read.
     fn config_text(&self) -> String {
         super::serve::read(Path::new(&self.config)).unwrap_or_else(|error| {
-            complain(&format!("zkd: {error:#}"));
+            complain(format!("zkd: {error:#}"));
             String::new()
         })
     }
@@ -146,16 +147,6 @@ fn properties(flags: &str) -> Vec<(String, String)> {
         own.filter(|own| !own.is_empty()).map(|_| (key.to_owned(), value.to_owned()))
     };
     flags.split_whitespace().filter_map(property).collect()
-}
-
-/// Whoever reads may be gone.
-fn say(text: &str) {
-    let mut out = io::stdout().lock();
-    let _nobody = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-fn complain(text: &str) {
-    let _nobody = writeln!(io::stderr(), "{text}");
 }
 
 #[cfg(test)]

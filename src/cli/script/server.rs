@@ -39,7 +39,7 @@ impl Script {
         if !jmx_is_off && self.env.variable("JMXPORT").is_some() {
             complain("zkd: there is no JMX, so JMXPORT has no effect");
         }
-        complain(&format!("Using config: {}", self.env.config));
+        complain(format!("Using config: {}", self.env.config));
         let text = self.env.config_text();
         if let Some(missing) = self.missing_directory(&text) {
             say(&missing);
@@ -62,7 +62,7 @@ impl Script {
             "print-cmd" => self.print_command(&text),
             _ => {
                 let actions = "start|start-foreground|stop|version|restart|status|print-cmd";
-                complain(&format!("Usage: {} [--config <conf-dir>] {{{actions}}}", self.shown));
+                complain(format!("Usage: {} [--config <conf-dir>] {{{actions}}}", self.shown));
                 ExitCode::SUCCESS
             }
         }
@@ -120,7 +120,7 @@ impl Script {
         }
         let failed = |what: &str, error: Option<io::Error>| {
             if let Some(error) = error {
-                complain(&format!("zkd: {error}"));
+                complain(format!("zkd: {error}"));
             }
             say(&format!("{what}\n"));
             ExitCode::FAILURE
@@ -161,7 +161,7 @@ impl Script {
             Ok(mut command) => command.exec(),
             Err(error) => error,
         };
-        complain(&format!("zkd: {error}"));
+        complain(format!("zkd: {error}"));
         ExitCode::FAILURE
     }
 
@@ -180,19 +180,19 @@ impl Script {
             return ExitCode::SUCCESS;
         }
         match read_pid(&pid_file) {
-            None => complain(&format!("{}: kill: there is no process id in {}", self.env.called, pid_file.display())),
+            None => complain(format!("{}: kill: there is no process id in {}", self.env.called, pid_file.display())),
             Some(pid) => match kill_process(pid, Signal::TERM) {
                 Err(error) => {
                     let error = io::Error::from(error).to_string();
                     let reason = error.split(" (os error").next().unwrap_or_default();
-                    complain(&format!("{}: kill: ({pid}) - {reason}", self.env.called));
+                    complain(format!("{}: kill: ({pid}) - {reason}", self.env.called));
                 }
-                Ok(()) if !is_gone_within(pid, STOP_WAIT) => complain(&format!("zkd: process {pid} has not ended yet")),
+                Ok(()) if !is_gone_within(pid, STOP_WAIT) => complain(format!("zkd: process {pid} has not ended yet")),
                 Ok(()) => {}
             },
         }
         if let Err(error) = fs::remove_file(&pid_file) {
-            complain(&format!("zkd: {}: {error}", pid_file.display()));
+            complain(format!("zkd: {}: {error}", pid_file.display()));
         }
         say("STOPPED\n");
         ExitCode::SUCCESS

@@ -31,7 +31,7 @@ pub(super) fn run(env: &ScriptEnv, text: &str) -> ExitCode {
         Ok(None) => not_running(),
         Err(error) => {
             if *tls {
-                complain(&format!("zkd: {error:#}"));
+                complain(format!("zkd: {error:#}"));
             }
             not_running()
         }

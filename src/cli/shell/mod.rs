@@ -9,7 +9,7 @@ mod connection;
 mod failure;
 mod line;
 mod options;
-mod print;
+pub(super) mod print;
 mod quota;
 mod read;
 mod session;

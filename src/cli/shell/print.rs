@@ -16,12 +16,12 @@ pub(super) fn out(line: impl AsRef<str>) {
 }
 
 /// A line on standard error, which may be gone.
-pub(super) fn err(line: impl AsRef<str>) {
+pub(in crate::cli) fn err(line: impl AsRef<str>) {
     let _gone = io::stderr().lock().write_all(format!("{}\n", line.as_ref()).as_bytes());
 }
 
 /// Text on standard output without an end of line.
-pub(super) fn part(text: &str) {
+pub(in crate::cli) fn part(text: &str) {
     let mut out = io::stdout().lock();
     let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
